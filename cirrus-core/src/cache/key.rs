@@ -1,0 +1,100 @@
+//! Under which name a response is kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+
+/// How the client's connection is protected; part of every cache key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// Names a cached response and its variants.
+///
+/// No `Default`, no setters: a key that forgets its host serves one site's pages to another. Its parts are separated by
+/// a space, which none of them can contain, so no two different triples give the same key.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey(Arc<str>);
+
+// === impl Scheme ===
+
+impl Scheme {
+    /// As in a URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+// === impl CacheKey ===
+
+impl CacheKey {
+    /// The key of a URL. `host` is lower-case, with its port if that is not the scheme's own.
+    ///
+    /// # Panics
+    ///
+    /// If `host` contains a space, which no validated host does.
+    #[must_use]
+    pub fn new(scheme: Scheme, host: &str, target: &PathAndQuery) -> Self {
+        assert!(!host.contains(' '), "a host name without spaces");
+        let target = target.as_str();
+        let mut text = String::with_capacity(scheme.as_str().len() + host.len() + target.len() + 2);
+        text.push_str(scheme.as_str());
+        text.push(' ');
+        text.push_str(host);
+        text.push(' ');
+        text.push_str(target);
+        Self(text.into())
+    }
+
+    fn parts(&self) -> (&str, &str, &str) {
+        let (scheme, rest) = self.0.split_once(' ').unwrap_or_default();
+        let (host, target) = rest.split_once(' ').unwrap_or_default();
+        (scheme, host, target)
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The host, with its port if it is not the scheme's own.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.parts().1
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.parts().2
+    }
+
+    /// Bytes that the key's text takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, target) = self.parts();
+        write!(f, "{scheme}://{host}{target}")
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

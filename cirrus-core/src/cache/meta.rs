@@ -1,0 +1,129 @@
+//! What is kept beside a body.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::clock::Timestamp;
+
+/// Everything about a stored response but its body.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Meta {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header as a client gets it, without `Age` and hop-by-hop fields.
+    pub headers: HeaderMap,
+    /// The request header fields that it was chosen by.
+    pub vary: Variant,
+    /// How long it may be used.
+    pub freshness: Freshness,
+    /// Labels to purge it by.
+    pub tags: Arc<[Arc<str>]>,
+    /// The length of its body, if the origin said so.
+    pub length: Option<u64>,
+}
+
+/// The request header fields named by `Vary`, with their values in the request that was answered, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Variant(pub Vec<(HeaderName, Option<HeaderValue>)>);
+
+/// How long a stored response may be used (RFC 9111 §4.2, RFC 5861).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Freshness {
+    /// When it was received, or last revalidated.
+    pub received: Timestamp,
+    /// How old it was then (`corrected_initial_age`, §4.2.3).
+    pub initial_age: Duration,
+    /// From how old on it is stale.
+    pub lifetime: Duration,
+    /// For how long after that it may be served while it is revalidated (RFC 5861 §3).
+    pub while_revalidate: Duration,
+    /// For how long after that it may be served when the origin fails (RFC 5861 §4).
+    pub if_error: Duration,
+    /// Never to be served stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`).
+    pub must_revalidate: bool,
+    /// Never to be served without asking the origin (`no-cache`).
+    pub no_cache: bool,
+}
+
+// === impl Meta ===
+
+impl Meta {
+    /// A response that is stale at once and has neither variant nor tags.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
+        Self {
+            status,
+            headers,
+            vary: Variant::default(),
+            freshness: Freshness::default(),
+            tags: Arc::new([]),
+            length: None,
+        }
+    }
+
+    /// With its variant.
+    #[must_use]
+    pub fn with_vary(mut self, vary: Variant) -> Self {
+        self.vary = vary;
+        self
+    }
+
+    /// With how long it may be used.
+    #[must_use]
+    pub fn with_freshness(mut self, freshness: Freshness) -> Self {
+        self.freshness = freshness;
+        self
+    }
+
+    /// With labels to purge it by.
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.tags = tags.into_iter().collect();
+        self
+    }
+
+    /// With the length of its body.
+    #[must_use]
+    pub fn with_length(mut self, length: Option<u64>) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let variant: usize = self.vary.0.iter().map(|(name, value)| {
+            name.as_str().len() + value.as_ref().map_or(0, HeaderValue::len) + 64
+        }).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
+        size_of::<Self>() + fields + variant + tags
+    }
+}
+
+// === impl Freshness ===
+
+impl Freshness {
+    /// How old it is (`current_age`, RFC 9111 §4.2.3).
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        self.initial_age + now.since(self.received)
+    }
+
+    /// How long it stays fresh; zero once it is stale.
+    #[must_use]
+    pub fn remaining(&self, now: Timestamp) -> Duration {
+        self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// Stale from now on (a soft purge).
+    #[must_use]
+    pub fn expired(mut self, now: Timestamp) -> Self {
+        self.lifetime = self.lifetime.min(self.age(now));
+        self
+    }
+}

@@ -1,0 +1,175 @@
+//! The trait for stores, and the words it speaks in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::key::CacheKey;
+use super::meta::Meta;
+use super::purge::{Purge, Purged};
+use crate::body::Body;
+use crate::error::BoxError;
+
+/// Keeps responses. Knows bytes, keys and tags; knows nothing of HTTP caching rules.
+///
+/// The engine fails open: whatever a store answers, clients get their responses.
+/// `cirrus_core::testing::store_suite!` checks a backend against this contract.
+#[async_trait]
+pub trait CacheStore: Send + Sync + 'static {
+    /// Every live variant of `key`, newest first, growing ones too; empty is a miss. The engine picks by `Vary`.
+    async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError>;
+
+    /// Begins to store a response: readable at once while it grows; only [`Fill::finish`] retires the variant
+    /// (same [`Meta::vary`]) before it.
+    ///
+    /// [`StoreError::Full`] when `meta.length` says that it will not fit.
+    async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError>;
+
+    /// Replaces the metadata of that very object after a revalidation; `false` if it is gone.
+    async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError>;
+
+    /// Removes or expires by URL, prefix, tag, host or all.
+    ///
+    /// Once it resolves, no lookup finds an object whose insert began before the call, fills in progress included.
+    /// O(1) or O(objects named); never a scan on the hit path.
+    async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError>;
+
+    /// How much is in use, for metrics; `None` where that is not known at once.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+}
+
+/// The body of a stored response, whole or still growing.
+pub trait StoredBody: Send + Sync + 'static {
+    /// How far it is.
+    fn state(&self) -> BodyState;
+
+    /// Its length in bytes, once that is known.
+    fn size(&self) -> Option<u64>;
+
+    /// Its bytes within `range`. Waits for bytes still to come; never ends early without an error.
+    /// A range that reads to the end is followed by the trailers, if there are any.
+    fn read(&self, range: ByteRange) -> Body;
+}
+
+/// A response being stored. Dropped unfinished: it was never there, and its readers get an error.
+#[async_trait]
+pub trait Fill: Send + 'static {
+    /// The object as its readers see it.
+    fn stored(&self) -> Stored;
+
+    /// Appends to the body.
+    ///
+    /// Resolves as soon as more can be taken. A body that outgrows what the store can keep is no error: the object
+    /// is no longer found, but those who read it already get every byte, at the pace of the slowest of them.
+    /// With nobody left to read such a body: [`StoreError::Full`], and the rest need not be fetched.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: drop the fill along with the future.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError>;
+
+    /// The body is complete: the object takes the place of the variant before it.
+    async fn finish(self: Box<Self>, trailers: HeaderMap) -> Result<(), StoreError>;
+}
+
+/// One stored response.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Names this very object: another fill of the same variant is another object.
+    pub id: ObjectId,
+    /// Its status, header and freshness.
+    pub meta: Arc<Meta>,
+    /// Its body.
+    pub body: Arc<dyn StoredBody>,
+}
+
+/// Names one object in a store; never used twice while the store lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub u64);
+
+/// How far a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyState {
+    /// More is to come.
+    Growing,
+    /// It is all there.
+    Whole,
+    /// It broke off; what is there must not be taken for the whole.
+    Failed,
+}
+
+/// A part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub start: u64,
+    /// The byte behind the last one; `None` reads to the end.
+    pub end: Option<u64>,
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes in use, metadata included.
+    pub bytes: u64,
+    /// Bytes that may be used.
+    pub capacity: u64,
+    /// Objects removed to make room, since the start.
+    pub evicted: u64,
+}
+
+/// What a store can fail with; one variant for each thing that the engine does about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The object cannot be read: it is dropped, and the request is a miss.
+    #[error("the stored object is damaged")]
+    Damaged(#[source] BoxError),
+    /// There is no room for it: it is served without being stored.
+    #[error("the object does not fit into the store")]
+    Full,
+    /// The store cannot be asked: it is bypassed for a while.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] BoxError),
+}
+
+// === impl Stored ===
+
+impl Stored {
+    /// An object as a store hands it out.
+    #[must_use]
+    pub fn new(id: ObjectId, meta: Arc<Meta>, body: Arc<dyn StoredBody>) -> Self {
+        Self { id, meta, body }
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stored").field("id", &self.id).field("meta", &self.meta).field("body", &self.body.state()).finish()
+    }
+}
+
+// === impl ByteRange ===
+
+impl ByteRange {
+    /// The whole body.
+    pub const ALL: Self = Self { start: 0, end: None };
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// What a store holds.
+    #[must_use]
+    pub fn new(objects: u64, bytes: u64, capacity: u64, evicted: u64) -> Self {
+        Self { objects, bytes, capacity, evicted }
+    }
+}

@@ -1,0 +1,23 @@
+//! Finds the endpoints of services.
+
+mod endpoint;
+pub(crate) mod follow;
+
+pub use endpoint::{Endpoint, Endpoints, ServiceName};
+
+use crate::Updates;
+
+/// Finds the endpoints of a service.
+///
+/// Backends live in crates of their own. The engine drives the streams: it starts a watch again with back-off
+/// when it ends, keeps the last good set through errors, and exports its age.
+///
+/// `cirrus_core::testing::discovery_suite!` checks a backend against this contract.
+pub trait Discovery: Send + Sync + 'static {
+    /// The present endpoints first, then the full set after each change.
+    ///
+    /// An error is an item, not the end. Endpoints keep their identity when weight or metadata change, so health,
+    /// load and pooled connections survive an update. An empty set means "known, but nobody is there";
+    /// an unknown service is an error. Dropping the stream ends the watch.
+    fn watch(&self, service: &ServiceName) -> Updates<Endpoints>;
+}
