@@ -57,14 +57,21 @@ impl Body {
     /// No content.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { kind: Kind::Empty, at_end: None }
+        Self {
+            kind: Kind::Empty,
+            at_end: None,
+        }
     }
 
     /// Content that is all there.
     #[must_use]
     pub fn full(content: impl Into<Bytes>) -> Self {
         let content = content.into();
-        let kind = if content.is_empty() { Kind::Empty } else { Kind::Full(content) };
+        let kind = if content.is_empty() {
+            Kind::Empty
+        } else {
+            Kind::Full(content)
+        };
         Self { kind, at_end: None }
     }
 
@@ -76,7 +83,10 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         use http_body_util::BodyExt;
-        Self { kind: Kind::Stream(Box::pin(body.map_err(Into::into))), at_end: None }
+        Self {
+            kind: Kind::Stream(Box::pin(body.map_err(Into::into))),
+            at_end: None,
+        }
     }
 
     /// Has `at_end` told how this body goes. One at a time: a second takes the first one's place.
@@ -107,7 +117,11 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if self.at_end.is_some() {
-            let how = if self.is_end_stream() { Ended::Whole } else { Ended::Dropped };
+            let how = if self.is_end_stream() {
+                Ended::Whole
+            } else {
+                Ended::Dropped
+            };
             self.end(how);
         }
     }
@@ -117,7 +131,10 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = match &mut self.kind {
             Kind::Empty => None,
             Kind::Full(bytes) => {
@@ -125,7 +142,9 @@ impl HttpBody for Body {
                 self.kind = Kind::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Kind::Incoming(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Kind::Incoming(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
             Kind::Stream(body) => ready!(body.as_mut().poll_frame(cx)),
         };
         match &frame {
@@ -167,7 +186,11 @@ impl Default for Body {
 
 impl From<Incoming> for Body {
     fn from(body: Incoming) -> Self {
-        let kind = if body.is_end_stream() { Kind::Empty } else { Kind::Incoming(body) };
+        let kind = if body.is_end_stream() {
+            Kind::Empty
+        } else {
+            Kind::Incoming(body)
+        };
         Self { kind, at_end: None }
     }
 }

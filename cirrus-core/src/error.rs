@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 /// Any error that a backend or a body may give.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -18,6 +18,7 @@ struct Inner {
     kind: Kind,
     source: Option<BoxError>,
     retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
 }
 
 /// A variant exists only where somebody acts on it.
@@ -69,13 +70,31 @@ impl Error {
     /// An error without a cause.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, source: None, retry_after: None }))
+        Self(Box::new(Inner {
+            kind,
+            source: None,
+            retry_after: None,
+            allow: None,
+        }))
     }
 
     /// An error with what caused it; logged, never shown to clients.
     #[must_use]
     pub fn because(kind: Kind, source: impl Into<BoxError>) -> Self {
-        Self(Box::new(Inner { kind, source: Some(source.into()), retry_after: None }))
+        Self(Box::new(Inner {
+            kind,
+            source: Some(source.into()),
+            retry_after: None,
+            allow: None,
+        }))
+    }
+
+    /// The method is not among `allowed`, the value of `Allow` (RFC 9110 §10.2.1).
+    #[must_use]
+    pub fn not_allowed(allowed: HeaderValue) -> Self {
+        let mut error = Self::new(Kind::MethodNotAllowed);
+        error.0.allow = Some(allowed);
+        error
     }
 
     /// Says when another try is worth while (`Retry-After`).
@@ -95,6 +114,13 @@ impl Error {
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The methods that are allowed; by default those that any resource may have.
+    #[must_use]
+    pub fn allow(&self) -> HeaderValue {
+        let usual = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        self.0.allow.clone().unwrap_or(usual)
     }
 
     /// No byte reached the origin: another one may try.
@@ -118,7 +144,10 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error").field("kind", &self.0.kind).field("source", &self.0.source).finish()
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("source", &self.0.source)
+            .finish()
     }
 }
 
@@ -134,7 +163,10 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_ref()
+            .map(|source| &**source as &(dyn StdError + 'static))
     }
 }
 

@@ -31,6 +31,9 @@ pub mod discovery;
 /// Which endpoints may be asked.
 pub mod health;
 
+/// Answers that need no origin.
+mod respond;
+
 /// What operators can count.
 pub mod metrics;
 
@@ -51,4 +54,5 @@ pub use error::{BoxError, Error, Kind, Side};
 pub use server::Server;
 
 /// Whole values, each replacing the one before. An error is an item, not the end. Dropping it ends the watch.
-pub type Updates<T> = std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<T, BoxError>> + Send>>;
+pub type Updates<T> =
+    std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<T, BoxError>> + Send>>;

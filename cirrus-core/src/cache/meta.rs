@@ -96,10 +96,19 @@ impl Meta {
     /// About how many bytes it takes in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let variant: usize = self.vary.0.iter().map(|(name, value)| {
-            name.as_str().len() + value.as_ref().map_or(0, HeaderValue::len) + 64
-        }).sum();
+        let fields: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 64)
+            .sum();
+        let variant: usize = self
+            .vary
+            .0
+            .iter()
+            .map(|(name, value)| {
+                name.as_str().len() + value.as_ref().map_or(0, HeaderValue::len) + 64
+            })
+            .sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
         size_of::<Self>() + fields + variant + tags
     }

@@ -3,12 +3,35 @@
 //! [`CacheStore`] is the trait for the places where they are kept; its backends live in `cirrus-cache` and elsewhere.
 
 pub mod buffer;
-mod key;
-mod meta;
-mod purge;
-mod store;
+pub mod epochs;
 
+mod admission;
+mod conditional;
+mod control;
+mod fetch;
+mod flight;
+mod invalidate;
+mod key;
+mod layer;
+mod meta;
+mod outcome;
+mod policy;
+mod pump;
+mod purge;
+mod range;
+mod serve;
+mod store;
+mod tag;
+mod vary;
+mod visit;
+
+pub(crate) use flight::Flights;
 pub use key::{CacheKey, Scheme};
+pub(crate) use layer::CacheLayer;
 pub use meta::{Freshness, Meta, Variant};
+pub use outcome::{CacheOutcome, Forward, Forwarded};
+pub use policy::Rules;
 pub use purge::{Mode, Purge, Purged, Selection};
-pub use store::{BodyState, ByteRange, CacheStore, Fill, ObjectId, Stored, StoredBody, StoreError, Usage};
+pub use store::{
+    BodyState, ByteRange, CacheStore, Fill, ObjectId, StoreError, Stored, StoredBody, Usage,
+};

@@ -59,13 +59,19 @@ impl Purge {
     /// Removes.
     #[must_use]
     pub fn hard(what: Selection) -> Self {
-        Self { what, mode: Mode::Hard }
+        Self {
+            what,
+            mode: Mode::Hard,
+        }
     }
 
     /// Makes stale.
     #[must_use]
     pub fn soft(what: Selection) -> Self {
-        Self { what, mode: Mode::Soft }
+        Self {
+            what,
+            mode: Mode::Soft,
+        }
     }
 }
 
@@ -75,6 +81,8 @@ impl Purged {
     /// It concerned this many objects.
     #[must_use]
     pub fn counted(objects: u64) -> Self {
-        Self { objects: Some(objects) }
+        Self {
+            objects: Some(objects),
+        }
     }
 }

@@ -40,6 +40,38 @@ pub trait CacheStore: Send + Sync + 'static {
     fn usage(&self) -> Option<Usage> {
         None
     }
+
+    /// Frees what purges have left behind; runs beside the listeners until they end.
+    async fn maintain(&self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl<S: CacheStore + ?Sized> CacheStore for Arc<S> {
+    async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+        (**self).lookup(key).await
+    }
+
+    async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
+        (**self).insert(key, meta).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
+        (**self).refresh(key, id, meta).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        (**self).purge(purge).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        (**self).usage()
+    }
+
+    async fn maintain(&self) {
+        (**self).maintain().await;
+    }
 }
 
 /// The body of a stored response, whole or still growing.
@@ -153,7 +185,11 @@ impl Stored {
 
 impl std::fmt::Debug for Stored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stored").field("id", &self.id).field("meta", &self.meta).field("body", &self.body.state()).finish()
+        f.debug_struct("Stored")
+            .field("id", &self.id)
+            .field("meta", &self.meta)
+            .field("body", &self.body.state())
+            .finish()
     }
 }
 
@@ -161,7 +197,10 @@ impl std::fmt::Debug for Stored {
 
 impl ByteRange {
     /// The whole body.
-    pub const ALL: Self = Self { start: 0, end: None };
+    pub const ALL: Self = Self {
+        start: 0,
+        end: None,
+    };
 }
 
 // === impl Usage ===
@@ -170,6 +209,11 @@ impl Usage {
     /// What a store holds.
     #[must_use]
     pub fn new(objects: u64, bytes: u64, capacity: u64, evicted: u64) -> Self {
-        Self { objects, bytes, capacity, evicted }
+        Self {
+            objects,
+            bytes,
+            capacity,
+            evicted,
+        }
     }
 }

@@ -46,7 +46,7 @@ pub struct Config {
     pub(crate) document: Option<Document>,
 }
 
-/// One socket.
+/// One socket. A change needs a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -59,7 +59,7 @@ pub struct ListenConfig {
     pub tls: bool,
 }
 
-/// The listener for operators.
+/// The listener for operators. A change needs a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -95,6 +95,8 @@ pub struct LimitsConfig {
     pub header_bytes: Size,
     /// How long a client may take to send a request's header.
     pub header_time: Period,
+    /// How long a client may take for a TLS handshake. A change needs a restart.
+    pub handshake_time: Period,
     /// How long a connection may stay open without a request.
     pub idle_time: Period,
     /// Concurrent HTTP/2 streams on one connection, 1 to 10000.
@@ -178,7 +180,7 @@ pub struct ClusterConfig {
 pub struct OriginConfig {
     /// `http://host:port` or `https://host:port`, without a path. The port is 80 or 443 unless given.
     pub url: OriginUrl,
-    /// Its share of the requests against the other weights, 0 to 65535; 0 takes none.
+    /// Its share of the requests against the other weights, 1 to 65535.
     #[serde(default = "one")]
     pub weight: u16,
     /// The name asked for and verified in TLS. By default the host of `url`.
@@ -313,23 +315,38 @@ pub struct RespondConfig {
     pub headers: BTreeMap<HeaderTitle, HeaderText>,
 }
 
-/// Files of a directory, for GET and HEAD.
+/// Files of a directory, for GET and HEAD, with ranges and conditional requests. What stands in the path behind the
+/// route's prefix is looked for in the directory; `index.html` stands for a directory itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FilesConfig {
     /// The directory. Relative paths start at the configuration file.
     pub directory: PathBuf,
-    /// The file that stands for a directory.
-    #[serde(default = "index")]
-    pub index: String,
+}
+
+// === impl ListenConfig ===
+
+impl ListenConfig {
+    /// A listener without TLS.
+    #[must_use]
+    pub fn plain(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: false,
+        }
+    }
 }
 
 // === defaults ===
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { workers: None, drain: Period::secs(30), trusted_proxies: Vec::new() }
+        Self {
+            workers: None,
+            drain: Period::secs(30),
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
@@ -339,6 +356,7 @@ impl Default for LimitsConfig {
             connections: 65_536,
             header_bytes: Size::kib(16),
             header_time: Period::secs(10),
+            handshake_time: Period::secs(10),
             idle_time: Period::secs(60),
             streams: 128,
         }
@@ -347,19 +365,29 @@ impl Default for LimitsConfig {
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { memory: Size::mib(256), max_object: None }
+        Self {
+            memory: Size::mib(256),
+            max_object: None,
+        }
     }
 }
 
 impl Default for TimeoutsConfig {
     fn default() -> Self {
-        Self { connect: Period::secs(5), first_byte: Period::secs(60), idle: Period::secs(60) }
+        Self {
+            connect: Period::secs(5),
+            first_byte: Period::secs(60),
+            idle: Period::secs(60),
+        }
     }
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { failures: 3, eject: Period::secs(10) }
+        Self {
+            failures: 3,
+            eject: Period::secs(10),
+        }
     }
 }
 
@@ -373,8 +401,4 @@ fn found() -> StatusNumber {
 
 fn okay() -> StatusNumber {
     StatusNumber(200)
-}
-
-fn index() -> String {
-    "index.html".to_owned()
 }

@@ -1,5 +1,7 @@
 //! Where the configuration comes from.
 
+use std::sync::Arc;
+
 use super::Config;
 use crate::Updates;
 
@@ -16,4 +18,10 @@ pub trait ConfigSource: Send + Sync + 'static {
     /// Unchanged sites are the same `Arc` (or at least equal), so that the engine recompiles only what changed.
     /// Dropping the stream ends the watch.
     fn watch(&self) -> Updates<Config>;
+}
+
+impl<S: ConfigSource + ?Sized> ConfigSource for Arc<S> {
+    fn watch(&self) -> Updates<Config> {
+        (**self).watch()
+    }
 }

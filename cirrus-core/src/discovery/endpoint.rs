@@ -62,7 +62,11 @@ impl Endpoint {
     /// An endpoint of weight 1.
     #[must_use]
     pub fn new(url: OriginUrl) -> Self {
-        Self { url, weight: 1, sni: None }
+        Self {
+            url,
+            weight: 1,
+            sni: None,
+        }
     }
 
     /// With another weight.
@@ -113,7 +117,9 @@ impl FromIterator<Endpoint> for Endpoints {
         let mut places = std::collections::HashMap::new();
         let mut all: Vec<Endpoint> = Vec::new();
         for endpoint in endpoints {
-            let place = *places.entry((endpoint.url.clone(), endpoint.sni.clone())).or_insert(all.len());
+            let place = *places
+                .entry((endpoint.url.clone(), endpoint.sni.clone()))
+                .or_insert(all.len());
             match all.get_mut(place) {
                 Some(earlier) => *earlier = endpoint,
                 None => all.push(endpoint),

@@ -5,6 +5,8 @@ pub(crate) mod follow;
 
 pub use endpoint::{Endpoint, Endpoints, ServiceName};
 
+use std::sync::Arc;
+
 use crate::Updates;
 
 /// Finds the endpoints of a service.
@@ -20,4 +22,10 @@ pub trait Discovery: Send + Sync + 'static {
     /// load and pooled connections survive an update. An empty set means "known, but nobody is there";
     /// an unknown service is an error. Dropping the stream ends the watch.
     fn watch(&self, service: &ServiceName) -> Updates<Endpoints>;
+}
+
+impl<D: Discovery + ?Sized> Discovery for Arc<D> {
+    fn watch(&self, service: &ServiceName) -> Updates<Endpoints> {
+        (**self).watch(service)
+    }
 }

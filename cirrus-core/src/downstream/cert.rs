@@ -24,7 +24,22 @@ pub trait CertProvider: Send + Sync + 'static {
 
     /// Renews, reloads, evicts; runs beside the listeners until they end.
     async fn maintain(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl<P: CertProvider + ?Sized> CertProvider for Arc<P> {
+    fn lookup(&self, hello: &Hello<'_>) -> Lookup {
+        (**self).lookup(hello)
+    }
+
+    async fn load(&self, name: &ServerName) -> Result<Arc<Certificate>, CertError> {
+        (**self).load(name).await
+    }
+
+    async fn maintain(&self) {
+        (**self).maintain().await;
     }
 }
 
@@ -130,9 +145,20 @@ impl fmt::Display for ServerName {
 impl Certificate {
     /// A chain with its key, the names it is valid for, and the end of its validity.
     #[must_use]
-    pub fn new(key: CertifiedKey, names: impl IntoIterator<Item = String>, not_after: Timestamp) -> Self {
-        let names = names.into_iter().map(|name| name.to_ascii_lowercase().into()).collect();
-        Self { key: Arc::new(key), names, not_after }
+    pub fn new(
+        key: CertifiedKey,
+        names: impl IntoIterator<Item = String>,
+        not_after: Timestamp,
+    ) -> Self {
+        let names = names
+            .into_iter()
+            .map(|name| name.to_ascii_lowercase().into())
+            .collect();
+        Self {
+            key: Arc::new(key),
+            names,
+            not_after,
+        }
     }
 
     /// Whether it is valid for `host` (lower-case, without a port): exactly, or by a wildcard for one label
@@ -140,7 +166,9 @@ impl Certificate {
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| match name.strip_prefix("*.") {
-            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
+            Some(parent) => host
+                .split_once('.')
+                .is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
             None => **name == *host,
         })
     }
@@ -149,6 +177,9 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     /// Never shows the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("names", &self.names).field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("Certificate")
+            .field("names", &self.names)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::cache::{CacheOutcome, Scheme};
 use crate::config::{Site, Snapshot};
 use crate::downstream::Connection;
+use crate::error::Kind;
 use crate::routing::Host;
 use crate::server::Worker;
 use crate::upstream::Asked;
@@ -29,8 +30,10 @@ pub struct Context {
     pub(crate) started: Instant,
     /// What the cache did.
     pub(crate) cache: CacheOutcome,
-    /// Which endpoint answered it, and when.
+    /// Which endpoint answered it, and how long it took.
     pub(crate) asked: Option<Asked>,
+    /// What went wrong, if anything did.
+    pub(crate) error: Option<Kind>,
 }
 
 // === impl Context ===
@@ -44,14 +47,54 @@ impl Context {
     /// The same request continued in the background, after its client has been answered.
     pub(crate) fn detached(&self) -> Box<Self> {
         Box::new(Self {
+            started: Instant::now(),
+            ..self.again()
+        })
+    }
+
+    /// The same request with nothing done about it yet.
+    pub(crate) fn again(&self) -> Self {
+        Self {
             worker: Arc::clone(&self.worker),
             snapshot: Arc::clone(&self.snapshot),
             connection: Arc::clone(&self.connection),
             site: self.site.clone(),
             host: self.host.clone(),
+            started: self.started,
+            cache: CacheOutcome::default(),
+            asked: None,
+            error: None,
+        }
+    }
+
+    /// Takes over what another one learned about the same request.
+    pub(crate) fn learn(&mut self, other: Self) {
+        *self = Self {
+            started: self.started,
+            ..other
+        };
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    /// The context of a request for `http://a.example` from `192.0.2.1`, with an empty configuration.
+    pub(crate) fn testing(
+        clock: Arc<dyn crate::Clock>,
+        store: Option<Arc<dyn crate::cache::CacheStore>>,
+    ) -> Self {
+        let worker = Worker::new(crate::server::Engine::testing(clock, store), 0);
+        let (peer, local) = (([192, 0, 2, 1], 50_000).into(), ([192, 0, 2, 2], 80).into());
+        Self {
+            snapshot: worker.engine.live.now(),
+            worker,
+            connection: Arc::new(Connection::plain(peer, local)),
+            site: None,
+            host: Host::parse("a.example", Scheme::Http).unwrap(),
             started: Instant::now(),
             cache: CacheOutcome::default(),
             asked: None,
-        })
+            error: None,
+        }
     }
 }

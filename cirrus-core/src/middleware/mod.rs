@@ -1,12 +1,21 @@
 //! What happens around every request.
 
+mod access_log;
 mod context;
+mod dispatch;
+mod forwarded;
+mod record;
+mod rescue;
+mod stack;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub(crate) use access_log::{AccessLog, keep_flushed};
 pub use context::Context;
+pub(crate) use record::Record;
+pub(crate) use stack::{answer, front, upstream};
 
 use crate::body::{Request, Response};
 use crate::error::Error;

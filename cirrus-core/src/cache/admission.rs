@@ -1,0 +1,54 @@
+//! From an origin's response to what is kept of it.
+
+use http::header::{AGE, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::meta::{Meta, Variant};
+use super::policy::{Refusal, Rules, Times, admit};
+use super::tag::tags;
+use crate::clock::Timestamp;
+
+/// Everything about a response to a GET that the store is to keep, or why it must not.
+pub(super) fn describe(
+    request: &HeaderMap,
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &Rules,
+    times: Times,
+) -> Result<Meta, Refusal> {
+    let freshness = admit(request, status, headers, rules, times)?;
+    let variant = Variant::of(headers, request).map_err(|_| Refusal::Vary)?;
+    let headers = kept(headers, times.received);
+    let (tags, length) = (tags(&headers), content_length(&headers));
+    Ok(Meta::new(status, headers)
+        .with_vary(variant)
+        .with_freshness(freshness)
+        .with_tags(tags)
+        .with_length(length))
+}
+
+/// The header without what is not to be stored (RFC 9111 §3.1), and with a date: it says how old the response is.
+pub(super) fn kept(headers: &HeaderMap, received: Timestamp) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(AGE);
+    for name in [
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        HeaderName::from_static("proxy-authentication-info"),
+    ] {
+        headers.remove(name);
+    }
+    // A recipient with a clock dates what came without (RFC 9110 §6.6.1).
+    headers.entry(DATE).or_insert_with(|| date(received));
+    headers
+}
+
+/// A time as a field's value.
+pub(super) fn date(time: Timestamp) -> HeaderValue {
+    HeaderValue::try_from(time.to_string())
+        .unwrap_or(const { HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT") })
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

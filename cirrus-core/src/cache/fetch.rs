@@ -1,0 +1,283 @@
+//! The origin is asked, and its answer kept, merged or replaced by what was there before.
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::admission::{date, describe, kept};
+use super::conditional::{confirms, is_failure, strip, updated, validate};
+use super::flight::Leader;
+use super::layer::void;
+use super::meta::{Freshness, Meta};
+use super::outcome::{Forward, Forwarded};
+use super::policy::{Refusal, Times};
+use super::pump::pump_alone;
+use super::serve::mark;
+use super::store::{Fill, StoreError, Stored};
+use super::visit::Visit;
+use crate::body::{Body, Request, Response};
+use crate::error::Error;
+use crate::middleware::Handler;
+
+/// How a request goes to the origin.
+pub(super) struct Plan {
+    why: Forward,
+    /// What the store has, to be confirmed, replaced, or served if the origin fails.
+    old: Option<Stored>,
+    /// Those who wait for the answer.
+    leader: Option<Leader>,
+    /// Nobody else could use the answer, so the client's own conditions reach the origin.
+    alone: bool,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    pub(super) fn new(why: Forward, old: Option<Stored>) -> Self {
+        Self {
+            why,
+            old,
+            leader: None,
+            alone: false,
+        }
+    }
+
+    pub(super) fn alone(why: Forward, old: Option<Stored>) -> Self {
+        let alone = old.is_none();
+        Self {
+            why,
+            old,
+            leader: None,
+            alone,
+        }
+    }
+
+    pub(super) fn led_by(mut self, leader: Leader) -> Self {
+        self.leader = Some(leader);
+        self
+    }
+}
+
+// === impl Visit ===
+
+impl<S: Handler> Visit<'_, S> {
+    /// Asks the origin.
+    pub(super) async fn fetch(mut self, plan: Plan) -> Result<Response, Error> {
+        let Plan {
+            why,
+            old,
+            leader,
+            alone,
+        } = plan;
+        let (request, is_conditional) = self.outgoing(old.as_ref(), alone);
+        self.cx.cache = Forwarded::because(why).into();
+        let asked = self.now();
+        let answer = self.shared.inner.handle(self.cx, request).await;
+        let times = Times {
+            asked,
+            received: self.now(),
+        };
+        match (answer, old) {
+            (Ok(response), Some(old))
+                if is_conditional && response.status() == StatusCode::NOT_MODIFIED =>
+            {
+                self.confirmed(&old, response.headers(), times, why, leader)
+                    .await
+            }
+            (Ok(response), Some(old))
+                if is_failure(response.status()) && self.may_stand_in(&old, why) =>
+            {
+                let status = Some(response.status());
+                Ok(self.stand_in(
+                    &old,
+                    Forwarded {
+                        status,
+                        ..Forwarded::because(why)
+                    },
+                ))
+            }
+            (Err(error), Some(old)) if !error.is_client() && self.may_stand_in(&old, why) => {
+                Ok(self.stand_in(&old, Forwarded::because(why)))
+            }
+            (Err(error), _) => Err(error),
+            (Ok(response), _) => self.keep(response, times, why, leader).await,
+        }
+    }
+
+    /// The request for the origin, and whether it asks for news only.
+    fn outgoing(&self, old: Option<&Stored>, alone: bool) -> (Request, bool) {
+        let mut parts = self.request.clone();
+        if !alone {
+            strip(&mut parts.headers);
+        }
+        let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
+        (Request::from_parts(parts, Body::empty()), is_conditional)
+    }
+
+    /// Stores the answer if that is allowed. Even the first client reads it from the store, at its own pace.
+    async fn keep(
+        mut self,
+        response: Response,
+        times: Times,
+        why: Forward,
+        leader: Option<Leader>,
+    ) -> Result<Response, Error> {
+        let forwarded = Forwarded::because(why);
+        if self.request.method != Method::GET {
+            return Ok(self.hand_on(response, forwarded));
+        }
+        let meta = match self.describe(response.status(), response.headers(), times) {
+            Ok(meta) => meta,
+            Err(refusal) => {
+                release(leader);
+                return Ok(self.hand_on(response, forwarded.detailed(refusal.detail())));
+            }
+        };
+        match self.store.insert(&self.key, meta).await {
+            Ok(fill) => Ok(self.fill(fill, response.into_body(), forwarded, leader)),
+            Err(error) => {
+                release(leader);
+                Ok(self.hand_on(response, forwarded.detailed(self.unstored(&error))))
+            }
+        }
+    }
+
+    fn describe(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        times: Times,
+    ) -> Result<Meta, Refusal> {
+        describe(
+            &self.request.headers,
+            status,
+            headers,
+            &self.shared.rules,
+            times,
+        )
+    }
+
+    fn hand_on(&mut self, mut response: Response, forwarded: Forwarded) -> Response {
+        self.cx.cache = forwarded.into();
+        mark(&mut response, &self.cx.cache);
+        response
+    }
+
+    fn fill(
+        &mut self,
+        fill: Box<dyn Fill>,
+        body: Body,
+        forwarded: Forwarded,
+        leader: Option<Leader>,
+    ) -> Response {
+        let stored = fill.stored();
+        // Before the pump starts: a reader who comes first keeps its object, whatever becomes of the store's.
+        let response = self.serve(
+            &stored,
+            Forwarded {
+                stored: true,
+                ..forwarded
+            },
+        );
+        self.engine
+            .tasks
+            .spawn(pump_alone(fill, body, stored.meta.length));
+        self.settle(leader, &stored.meta.freshness);
+        response
+    }
+
+    /// Tells those who wait that there is something to find, or that each needs its own.
+    fn settle(&self, leader: Option<Leader>, freshness: &Freshness) {
+        if !freshness.is_shareable() {
+            release(leader);
+            return;
+        }
+        self.engine.flights.forget(&self.key);
+        if let Some(leader) = leader {
+            leader.land();
+        }
+    }
+
+    fn unstored(&self, error: &StoreError) -> &'static str {
+        match error {
+            StoreError::Full => "store-full",
+            StoreError::Unavailable(_) | StoreError::Damaged(_) => {
+                if self.shared.outage.begins(self.now()) {
+                    tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        "the cache takes no new responses"
+                    );
+                }
+                "store-unavailable"
+            }
+        }
+    }
+
+    /// The origin says that what is stored still holds (RFC 9111 §4.3.4).
+    async fn confirmed(
+        mut self,
+        old: &Stored,
+        news: &HeaderMap,
+        times: Times,
+        why: Forward,
+        leader: Option<Leader>,
+    ) -> Result<Response, Error> {
+        let status = Some(StatusCode::NOT_MODIFIED);
+        let forwarded = Forwarded {
+            status,
+            ..Forwarded::because(why)
+        };
+        if !confirms(news, &old.meta) {
+            // News of another response: this one is served, as the origin wants it, but not freshened by it.
+            release(leader);
+            return Ok(self.serve(old, forwarded));
+        }
+        let headers = updated(&old.meta.headers, news, &date(times.received));
+        let meta = match self.describe(old.meta.status, &headers, times) {
+            Ok(meta) => self.renew(old, meta, leader).await,
+            Err(refusal) => self.expel(old, &headers, times, refusal, leader).await,
+        };
+        let stored = Stored::new(old.id, meta.into(), old.body.clone());
+        Ok(self.serve(&stored, forwarded))
+    }
+
+    async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
+        meta.length = old.meta.length;
+        if let Err(error) = self.store.refresh(&self.key, old.id, meta.clone()).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a revalidated response stays stale in the store"
+            );
+        }
+        self.settle(leader, &meta.freshness);
+        meta
+    }
+
+    /// It still holds, but must not be stored any longer.
+    async fn expel(
+        &self,
+        old: &Stored,
+        headers: &HeaderMap,
+        times: Times,
+        refusal: Refusal,
+        leader: Option<Leader>,
+    ) -> Meta {
+        release(leader);
+        // Who asked says nothing about what is stored.
+        if refusal != Refusal::Authorization {
+            void(self.store, self.key.clone()).await;
+        }
+        let freshness = Freshness {
+            received: times.received,
+            ..Freshness::default()
+        };
+        Meta::new(old.meta.status, kept(headers, times.received))
+            .with_freshness(freshness)
+            .with_length(old.meta.length)
+    }
+}
+
+/// Each of those who wait needs an answer of its own.
+fn release(leader: Option<Leader>) {
+    if let Some(leader) = leader {
+        leader.release();
+    }
+}

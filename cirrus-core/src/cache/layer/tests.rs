@@ -1,0 +1,5 @@
+mod collapsing;
+mod revalidating;
+mod serving;
+mod storing;
+mod world;

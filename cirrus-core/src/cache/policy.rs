@@ -1,0 +1,399 @@
+//! The decisions of RFC 9111 as pure functions: what is stored, how long it is fresh, what a request may be given.
+//!
+//! They look at no clock and no store; the time is passed in. In doubt a response is not stored and not reused.
+
+use std::time::Duration;
+
+use http::header::{
+    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, IF_MATCH, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, SET_COOKIE, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::control::{Control, FOREVER, seconds};
+use super::meta::Freshness;
+use crate::clock::Timestamp;
+
+/// What a site or route says about caching.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Rules {
+    /// Whether anything is stored and served from the store. Default: no.
+    pub enable: bool,
+    /// How long a response is fresh that may be cached but says nothing of for how long. Default: not at all.
+    pub default_ttl: Option<Duration>,
+}
+
+/// What a request is to the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// It may be answered with a stored response.
+    Lookup,
+    /// It changes what the origin has: stored responses to its target are void once it succeeds (§4.4).
+    Unsafe,
+    /// It concerns the origin only.
+    Pass(Reason),
+}
+
+/// Why a request passes the cache by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// `OPTIONS`, `TRACE`.
+    Method,
+    /// It carries content, which no key includes.
+    Content,
+    /// It wants another protocol.
+    Upgrade,
+    /// `If-Match` and `If-Unmodified-Since` are for the origin to judge (§4.3.2).
+    Precondition,
+    /// `no-store` (§5.2.1.5).
+    NoStore,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Status,
+    NoStore,
+    Private,
+    Authorization,
+    SetCookie,
+    Vary,
+    ContentRange,
+    NotUnderstood,
+    NoFreshness,
+    /// Stale at once, and nothing to revalidate it by.
+    Stale,
+}
+
+/// When the request was sent and when its answer's header was there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) asked: Timestamp,
+    pub(super) received: Timestamp,
+}
+
+/// What may be done with a stored response (§4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Serve it: it is fresh, or as stale as the client puts up with.
+    Serve,
+    /// Serve it, and revalidate it behind the client's back (RFC 5861 §3).
+    ServeAndRevalidate,
+    /// It is stale.
+    Stale,
+    /// The request wants it fresher than it is (§5.2.1).
+    Demanded,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Caching is on, with what origins say about freshness and nothing else.
+    #[must_use]
+    pub fn enabled() -> Self {
+        Self {
+            enable: true,
+            default_ttl: None,
+        }
+    }
+
+    /// With this freshness for responses that name none.
+    #[must_use]
+    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = Some(ttl);
+        self
+    }
+}
+
+// === impl Intent ===
+
+impl Intent {
+    /// Of a request. `has_content`: more than a header is to come.
+    pub(super) fn of(
+        method: &Method,
+        headers: &HeaderMap,
+        has_content: bool,
+        control: &Control,
+    ) -> Self {
+        match *method {
+            Method::GET | Method::HEAD => Self::of_get(headers, has_content, control),
+            Method::OPTIONS | Method::TRACE => Self::Pass(Reason::Method),
+            // What is not known to be safe (RFC 9110 §9.2.1) may have changed anything.
+            _ => Self::Unsafe,
+        }
+    }
+
+    fn of_get(headers: &HeaderMap, has_content: bool, control: &Control) -> Self {
+        if control.no_store {
+            Self::Pass(Reason::NoStore)
+        } else if has_content {
+            Self::Pass(Reason::Content)
+        } else if headers.contains_key(UPGRADE) {
+            Self::Pass(Reason::Upgrade)
+        } else if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+            Self::Pass(Reason::Precondition)
+        } else {
+            Self::Lookup
+        }
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// For `Cache-Status`; `None` where `fwd` says it all.
+    pub(super) fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Method => None,
+            Self::Content => Some("content"),
+            Self::Upgrade => Some("upgrade"),
+            Self::Precondition => Some("precondition"),
+            Self::NoStore => Some("no-store"),
+        }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// For `Cache-Status`.
+    pub(super) fn detail(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::Vary => "vary",
+            Self::ContentRange => "content-range",
+            Self::NotUnderstood => "must-understand",
+            Self::NoFreshness => "no-freshness",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Whether the answer to a GET may be stored (§3), and how long it may then be used.
+pub(super) fn admit(
+    request: &HeaderMap,
+    status: StatusCode,
+    headers: &HeaderMap,
+    rules: &Rules,
+    times: Times,
+) -> Result<Freshness, Refusal> {
+    let control = Control::of_response(headers);
+    permit(request, status, headers, &control)?;
+    let lifetime =
+        lifetime(status, headers, &control, rules, times.received).ok_or(Refusal::NoFreshness)?;
+    let freshness = freshness(
+        lifetime,
+        initial_age(headers, times),
+        &control,
+        times.received,
+    );
+    if freshness.is_of_use(status, headers) {
+        Ok(freshness)
+    } else {
+        Err(Refusal::Stale)
+    }
+}
+
+/// What forbids storing (§3, §3.5).
+fn permit(
+    request: &HeaderMap,
+    status: StatusCode,
+    headers: &HeaderMap,
+    control: &Control,
+) -> Result<(), Refusal> {
+    if status.is_informational()
+        || status == StatusCode::PARTIAL_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+    {
+        return Err(Refusal::Status);
+    }
+    if control.must_understand && !is_understood(status) {
+        return Err(Refusal::NotUnderstood);
+    }
+    // `no-store` beside `must-understand` is meant for caches that know less (§5.2.2.3).
+    if control.no_store && !control.must_understand {
+        return Err(Refusal::NoStore);
+    }
+    if control.private {
+        return Err(Refusal::Private);
+    }
+    if request.contains_key(AUTHORIZATION) && !permits_authorized(control) {
+        return Err(Refusal::Authorization);
+    }
+    // Stricter than §7.3, which would have them stored: nobody's session is ever handed to somebody else.
+    if headers.contains_key(SET_COOKIE) {
+        return Err(Refusal::SetCookie);
+    }
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Refusal::ContentRange);
+    }
+    Ok(())
+}
+
+/// What lets a shared cache keep the answer to a request with `Authorization` (§3.5).
+fn permits_authorized(control: &Control) -> bool {
+    control.public || control.s_maxage.is_some() || control.must_revalidate
+}
+
+/// How long it is fresh after its generation (§4.2.1), without any heuristic; `None` if nothing says so.
+fn lifetime(
+    status: StatusCode,
+    headers: &HeaderMap,
+    control: &Control,
+    rules: &Rules,
+    received: Timestamp,
+) -> Option<Duration> {
+    let from_control = control.s_maxage.or(control.max_age).map(secs);
+    from_control
+        .or_else(|| until_expiry(headers, received))
+        .or_else(|| {
+            // "Keep it, but ask every time" needs no lifetime.
+            let asks = control.no_cache.then_some(Duration::ZERO);
+            rules
+                .default_ttl
+                .or(asks)
+                .filter(|_| is_cacheable_by_default(status))
+        })
+}
+
+/// `Expires` less `Date` (§5.3). What is no date, `0` above all, has expired; of several lines the earliest counts.
+fn until_expiry(headers: &HeaderMap, received: Timestamp) -> Option<Duration> {
+    let date = date(headers, received);
+    let left =
+        |line: &HeaderValue| parse_date(line).map_or(Duration::ZERO, |expires| expires.since(date));
+    headers
+        .get_all(EXPIRES)
+        .iter()
+        .map(left)
+        .min()
+        .map(|left| left.min(secs(FOREVER)))
+}
+
+/// `corrected_initial_age` (§4.2.3). Dates know whole seconds only, so the clock is cut to them as well.
+fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
+    let now = Timestamp::from_secs(times.received.as_secs());
+    let apparent = now.since(date(headers, times.received));
+    let corrected = secs(age_field(headers)) + times.received.since(times.asked);
+    apparent.max(corrected).min(secs(FOREVER))
+}
+
+/// `Age` (§5.1): the first of several; zero if it is no number.
+fn age_field(headers: &HeaderMap) -> u32 {
+    let line = headers.get(AGE).map_or(&b""[..], HeaderValue::as_bytes);
+    let first = line.split(|&byte| byte == b',').next().unwrap_or_default();
+    seconds(first.trim_ascii()).unwrap_or(0)
+}
+
+fn date(headers: &HeaderMap, received: Timestamp) -> Timestamp {
+    headers.get(DATE).and_then(parse_date).unwrap_or(received)
+}
+
+/// A date in any of the three formats of RFC 9110 §5.6.7.
+pub(super) fn parse_date(value: &HeaderValue) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
+    Some(date.into())
+}
+
+fn freshness(
+    lifetime: Duration,
+    initial_age: Duration,
+    control: &Control,
+    received: Timestamp,
+) -> Freshness {
+    let forbids = control.no_cache || control.must_revalidate || control.proxy_revalidate;
+    // An origin that gives both `s-maxage` and a window for stale use means the window: it speaks to shared caches too.
+    let window = |seconds: Option<u32>| secs(seconds.filter(|_| !forbids).unwrap_or(0));
+    Freshness {
+        received,
+        initial_age,
+        lifetime,
+        while_revalidate: window(control.stale_while_revalidate),
+        if_error: window(control.stale_if_error),
+        must_revalidate: forbids || control.s_maxage.is_some(),
+        no_cache: control.no_cache,
+    }
+}
+
+fn secs(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+/// Statuses that may be cached unless something forbids it (RFC 9110 §15.1), less 206.
+fn is_cacheable_by_default(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
+}
+
+/// Statuses whose rules for caching are followed here (§5.2.2.3).
+fn is_understood(status: StatusCode) -> bool {
+    is_cacheable_by_default(status) || matches!(status.as_u16(), 302 | 303 | 307)
+}
+
+// === impl Freshness ===
+
+impl Freshness {
+    /// Whether keeping it is worth the room: it is fresh, or may be served stale, or may become fresh again.
+    fn is_of_use(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let has_validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
+        let has_window = !self.while_revalidate.is_zero() || !self.if_error.is_zero();
+        self.is_shareable() || has_window || (has_validator && status.is_success())
+    }
+
+    /// Whether it may answer a request that asks for `control` (§4.2, §5.2.1).
+    pub(super) fn judge(&self, control: &Control, now: Timestamp) -> Verdict {
+        let age = self.age(now);
+        if demands_fresher(control, age, self.lifetime) {
+            Verdict::Demanded
+        } else if self.no_cache {
+            Verdict::Stale
+        } else if age < self.lifetime || self.is_put_up_with(control, age) {
+            Verdict::Serve
+        } else if age.saturating_sub(self.lifetime) < self.while_revalidate {
+            Verdict::ServeAndRevalidate
+        } else {
+            Verdict::Stale
+        }
+    }
+
+    /// `max-stale` (§5.2.1.2), which does not lift what the origin forbids (§4.2.4).
+    fn is_put_up_with(&self, control: &Control, age: Duration) -> bool {
+        let allowed = control.max_stale.filter(|_| !self.must_revalidate);
+        allowed.is_some_and(|allowed| {
+            allowed == FOREVER || age.saturating_sub(self.lifetime) <= secs(allowed)
+        })
+    }
+
+    /// Whether it may be served when the origin fails (RFC 5861 §4).
+    pub(super) fn outlives_errors(&self, now: Timestamp) -> bool {
+        !self.if_error.is_zero() && self.age(now).saturating_sub(self.lifetime) <= self.if_error
+    }
+
+    /// Whether requests that came at the same time may share it.
+    pub(super) fn is_shareable(&self) -> bool {
+        !self.no_cache && self.initial_age < self.lifetime
+    }
+
+    /// For how many seconds it will be fresh; negative: since when it is stale (`ttl`, RFC 9211 §2.4).
+    pub(super) fn ttl(&self, now: Timestamp) -> i64 {
+        let signed = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        signed(self.lifetime) - signed(self.age(now))
+    }
+}
+
+fn demands_fresher(control: &Control, age: Duration, lifetime: Duration) -> bool {
+    control.insists()
+        || control.max_age.is_some_and(|limit| age > secs(limit))
+        || control
+            .min_fresh
+            .is_some_and(|wanted| lifetime.saturating_sub(age) < secs(wanted))
+}
+
+#[cfg(test)]
+mod tests;

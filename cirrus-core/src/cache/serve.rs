@@ -1,0 +1,148 @@
+//! A stored response becomes an answer: whole, a part, or "you have it already".
+
+use http::header::{ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::conditional::{belongs_in_304, is_not_modified};
+use super::outcome::{CACHE_STATUS, CacheOutcome};
+use super::range::Part;
+use super::store::{BodyState, ByteRange, Stored};
+use crate::body::{Body, Response};
+use crate::clock::Timestamp;
+
+/// Answers `request` from the store. The one allocation beyond the values written is the header's.
+pub(super) fn respond(
+    request: &Parts,
+    stored: &Stored,
+    outcome: &CacheOutcome,
+    now: Timestamp,
+) -> Response {
+    let mut response = if is_not_modified(&request.headers, &stored.meta) {
+        not_modified(stored)
+    } else {
+        with_content(request, stored)
+    };
+    let age = stored.meta.freshness.age(now).as_secs();
+    // A response with `Age` was not made for this request (RFC 9111 §5.1); one that was may have spent time elsewhere.
+    if age > 0 || is_reused(outcome) {
+        response.headers_mut().insert(AGE, HeaderValue::from(age));
+    }
+    mark(&mut response, outcome);
+    response
+}
+
+/// Adds what the cache did, behind what caches nearer the origin said (RFC 9211 §2).
+pub(super) fn mark(response: &mut Response, outcome: &CacheOutcome) {
+    if let Some(member) = outcome.header() {
+        response.headers_mut().append(&CACHE_STATUS, member);
+    }
+}
+
+/// `only-if-cached`, and nothing is (RFC 9111 §5.2.1.7).
+pub(super) fn refused() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    mark(&mut response, &CacheOutcome::Refused);
+    response
+}
+
+fn is_reused(outcome: &CacheOutcome) -> bool {
+    match outcome {
+        CacheOutcome::Hit { .. } => true,
+        CacheOutcome::Forwarded(forwarded) => forwarded.collapsed || forwarded.ttl.is_some(),
+        CacheOutcome::Unused | CacheOutcome::Refused => false,
+    }
+}
+
+fn not_modified(stored: &Stored) -> Response {
+    let fields = stored
+        .meta
+        .headers
+        .iter()
+        .filter(|(name, _)| belongs_in_304(name, &stored.meta));
+    let mut headers = roomy(&stored.meta.headers);
+    headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    assemble(StatusCode::NOT_MODIFIED, headers, Body::empty())
+}
+
+fn with_content(request: &Parts, stored: &Stored) -> Response {
+    let size = size(stored);
+    let mut headers = roomy(&stored.meta.headers);
+    for (name, value) in &stored.meta.headers {
+        headers.append(name, value.clone());
+    }
+    match size.map(|size| (size, part(request, stored, size))) {
+        Some((size, part @ Part::Of { start, end })) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
+            describe(&mut headers, part, size);
+            assemble(
+                StatusCode::PARTIAL_CONTENT,
+                headers,
+                stored.body.read(part.bytes()),
+            )
+        }
+        Some((size, part @ Part::Unsatisfiable)) => unsatisfiable(part, size),
+        _ => whole(request, stored, headers, size),
+    }
+}
+
+fn whole(request: &Parts, stored: &Stored, mut headers: HeaderMap, size: Option<u64>) -> Response {
+    let status = stored.meta.status;
+    // These have no content and must not say how long it is (RFC 9110 §8.6).
+    let size = size.filter(|_| status != StatusCode::NO_CONTENT && !status.is_informational());
+    if let Some(size) = size {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    let body = if request.method == Method::HEAD {
+        Body::empty()
+    } else {
+        stored.body.read(ByteRange::ALL)
+    };
+    assemble(status, headers, body)
+}
+
+fn unsatisfiable(part: Part, size: u64) -> Response {
+    let mut headers = HeaderMap::with_capacity(4);
+    describe(&mut headers, part, size);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    assemble(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
+}
+
+fn describe(headers: &mut HeaderMap, part: Part, size: u64) {
+    if let Some(range) = part.content_range(size) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+}
+
+/// Only a successful GET has parts (RFC 9110 §14.2).
+fn part(request: &Parts, stored: &Stored, size: u64) -> Part {
+    if request.method == Method::GET && stored.meta.status == StatusCode::OK {
+        Part::of(&request.headers, &stored.meta.headers, size)
+    } else {
+        Part::Whole
+    }
+}
+
+/// A body that outgrows or falls short of what was announced breaks, so the announcement can be relied upon.
+fn size(stored: &Stored) -> Option<u64> {
+    let announced = || {
+        stored
+            .meta
+            .length
+            .filter(|_| stored.body.state() != BodyState::Failed)
+    };
+    stored.body.size().or_else(announced)
+}
+
+/// Room for all fields and for those added here.
+fn roomy(fields: &HeaderMap) -> HeaderMap {
+    HeaderMap::with_capacity(fields.len() + 4)
+}
+
+fn assemble(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

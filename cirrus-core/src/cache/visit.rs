@@ -1,0 +1,298 @@
+//! The way of one GET or HEAD through the cache.
+//!
+//! ```text
+//! look ─┬─ fresh ─────────────────────────────────► serve
+//!       ├─ stale, in grace ──► refresh_behind ────► serve
+//!       ├─ stale ─► refetch ─┐
+//!       └─ miss ─────────────┴─ together ─┬─ lead ───► fetch ─► keep │ revalidated │ stand in
+//!                                         └─ follow ─► serve, or fetch alone
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::RANGE;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::control::Control;
+use super::fetch::Plan;
+use super::flight::{Landing, Leader, Role};
+use super::key::CacheKey;
+use super::layer::{Shared, pass};
+use super::outcome::{CacheOutcome, Forward, Forwarded};
+use super::policy::Verdict;
+use super::serve::{refused, respond};
+use super::store::{BodyState, CacheStore, StoreError, Stored};
+use crate::body::{Body, Request, Response};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::middleware::{Context, Handler};
+use crate::server::Engine;
+
+/// How long a request waits for another one's answer before it asks itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One request that may be answered from the store, and all it needs for that.
+pub(super) struct Visit<'a, S> {
+    pub(super) shared: &'a Arc<Shared<S>>,
+    pub(super) cx: &'a mut Context,
+    pub(super) engine: &'a Engine,
+    pub(super) store: &'a dyn CacheStore,
+    pub(super) key: CacheKey,
+    /// It has no content, so its header is all of it.
+    pub(super) request: Parts,
+    pub(super) control: Control,
+}
+
+/// The store cannot be asked.
+struct Down;
+
+// === impl Visit ===
+
+impl<S: Handler> Visit<'_, S> {
+    /// Answers the request.
+    pub(super) async fn look(self) -> Result<Response, Error> {
+        match self.find().await {
+            Ok(Ok(stored)) => self.found(stored).await,
+            Ok(Err(why)) => self.missed(why).await,
+            Err(Down) => self.bypass().await,
+        }
+    }
+
+    /// What the store has for this request; else why that is nothing.
+    async fn find(&self) -> Result<Result<Stored, Forward>, Down> {
+        if self.shared.outage.lasts(self.now()) {
+            return Err(Down);
+        }
+        match self.store.lookup(&self.key).await {
+            Ok(stored) => Ok(self.select(stored)),
+            Err(error @ StoreError::Unavailable(_)) => {
+                if self.shared.outage.begins(self.now()) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the cache is bypassed"
+                    );
+                }
+                Err(Down)
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, key = ?self.key, "a stored response is lost");
+                Ok(Err(Forward::UriMiss))
+            }
+        }
+    }
+
+    /// The newest that was made for a request like this one (RFC 9111 §4.1).
+    fn select(&self, stored: Vec<Stored>) -> Result<Stored, Forward> {
+        let miss = if stored.is_empty() {
+            Forward::UriMiss
+        } else {
+            Forward::VaryMiss
+        };
+        let fits = |stored: &Stored| {
+            stored.meta.vary.matches(&self.request.headers)
+                && stored.body.state() != BodyState::Failed
+        };
+        stored.into_iter().find(fits).ok_or(miss)
+    }
+
+    async fn found(mut self, stored: Stored) -> Result<Response, Error> {
+        match stored.meta.freshness.judge(&self.control, self.now()) {
+            Verdict::Serve => Ok(self.hit(&stored)),
+            Verdict::ServeAndRevalidate => {
+                self.refresh_behind(&stored);
+                Ok(self.hit(&stored))
+            }
+            Verdict::Stale => self.refetch(stored, Forward::Stale).await,
+            Verdict::Demanded => self.refetch(stored, Forward::Request).await,
+        }
+    }
+
+    fn hit(&mut self, stored: &Stored) -> Response {
+        let ttl = stored.meta.freshness.ttl(self.now());
+        self.serve(stored, CacheOutcome::Hit { ttl })
+    }
+
+    pub(super) fn serve(&mut self, stored: &Stored, outcome: impl Into<CacheOutcome>) -> Response {
+        self.cx.cache = outcome.into();
+        respond(&self.request, stored, &self.cx.cache, self.now())
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.engine.clock.now()
+    }
+
+    /// Nothing stored will do.
+    async fn missed(mut self, why: Forward) -> Result<Response, Error> {
+        if self.control.only_if_cached {
+            return Ok(self.refuse());
+        }
+        let forwarded = Forwarded::because(why);
+        // Their answers are not what is stored, so nobody could share them.
+        if self.request.method == Method::HEAD {
+            return self.pass(forwarded.detailed("head")).await;
+        }
+        if self.request.headers.contains_key(RANGE) {
+            return self.pass(forwarded.detailed("range")).await;
+        }
+        // An answer that is under way already is not what such a request asks for.
+        if self.control.insists() {
+            return self.fetch(Plan::new(why, None)).await;
+        }
+        if self.engine.flights.goes_alone(&self.key) {
+            return self.fetch(Plan::alone(why, None)).await;
+        }
+        self.together(why, None).await
+    }
+
+    /// What is stored may be served again once the origin has confirmed it.
+    async fn refetch(mut self, stored: Stored, why: Forward) -> Result<Response, Error> {
+        if self.control.only_if_cached {
+            return Ok(self.refuse());
+        }
+        let is_shared = why == Forward::Stale && stored.meta.freshness.is_shareable();
+        if is_shared && self.request.method == Method::GET {
+            self.together(why, Some(stored)).await
+        } else {
+            self.fetch(Plan::new(why, Some(stored))).await
+        }
+    }
+
+    fn refuse(&mut self) -> Response {
+        self.cx.cache = CacheOutcome::Refused;
+        refused()
+    }
+
+    async fn bypass(mut self) -> Result<Response, Error> {
+        if self.control.only_if_cached {
+            return Ok(self.refuse());
+        }
+        self.pass(Forwarded::because(Forward::Bypass).detailed("store-unavailable"))
+            .await
+    }
+
+    async fn pass(self, forwarded: Forwarded) -> Result<Response, Error> {
+        let request = Request::from_parts(self.request, Body::empty());
+        pass(self.shared, self.cx, request, forwarded).await
+    }
+
+    /// One of those who want the same asks, the others wait for it.
+    async fn together(mut self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let follower = match self.engine.flights.join(&self.key) {
+                Role::Leader(leader) => return self.lead(leader, why, old).await,
+                Role::Follower(follower) => follower,
+            };
+            match follower.wait(deadline).await {
+                Landing::Found => return self.follow(why, old).await,
+                Landing::Alone => return self.fetch(Plan::alone(why, old)).await,
+                Landing::Late => return self.fetch(Plan::new(why, old)).await,
+                Landing::Failed => match old.as_ref().filter(|old| self.may_stand_in(old, why)) {
+                    Some(old) => {
+                        return Ok(self.stand_in(
+                            old,
+                            Forwarded {
+                                collapsed: true,
+                                ..Forwarded::because(why)
+                            },
+                        ));
+                    }
+                    // The next one to join leads.
+                    None => continue,
+                },
+            }
+        }
+    }
+
+    async fn lead(
+        mut self,
+        leader: Leader,
+        why: Forward,
+        old: Option<Stored>,
+    ) -> Result<Response, Error> {
+        // Another leader may have landed since this request last looked.
+        if let Some(stored) = self.find_servable().await {
+            leader.land();
+            return Ok(self.hit(&stored));
+        }
+        self.fetch(Plan::new(why, old).led_by(leader)).await
+    }
+
+    async fn follow(mut self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
+        match self.find_servable().await {
+            Some(stored) => Ok(self.serve(
+                &stored,
+                Forwarded {
+                    collapsed: true,
+                    ..Forwarded::because(why)
+                },
+            )),
+            // It is for other values of the fields named by `Vary`, or gone again.
+            None => self.fetch(Plan::new(why, old)).await,
+        }
+    }
+
+    async fn find_servable(&self) -> Option<Stored> {
+        let stored = self.find().await.ok()?.ok()?;
+        let verdict = stored.meta.freshness.judge(&self.control, self.now());
+        matches!(verdict, Verdict::Serve).then_some(stored)
+    }
+
+    /// Whether a stored response may be served in place of the origin's failure.
+    pub(super) fn may_stand_in(&self, old: &Stored, why: Forward) -> bool {
+        why == Forward::Stale && old.meta.freshness.outlives_errors(self.now())
+    }
+
+    pub(super) fn stand_in(&mut self, old: &Stored, forwarded: Forwarded) -> Response {
+        let ttl = Some(old.meta.freshness.ttl(self.now()));
+        self.serve(
+            old,
+            Forwarded { ttl, ..forwarded }.detailed("stale-if-error"),
+        )
+    }
+
+    /// Revalidates in the background, once for all who are served the same stale response meanwhile.
+    fn refresh_behind(&self, old: &Stored) {
+        let Role::Leader(leader) = self.engine.flights.join(&self.key) else {
+            return;
+        };
+        let (shared, cx, old) = (Arc::clone(self.shared), self.cx.detached(), old.clone());
+        let (key, mut request) = (self.key.clone(), self.request.clone());
+        // What is stored answers a GET, whatever this client asked with.
+        request.method = Method::GET;
+        self.engine
+            .tasks
+            .spawn(refresh(shared, cx, key, request, old, leader));
+    }
+}
+
+async fn refresh<S: Handler>(
+    shared: Arc<Shared<S>>,
+    mut cx: Box<Context>,
+    key: CacheKey,
+    request: Parts,
+    old: Stored,
+    leader: Leader,
+) {
+    let worker = Arc::clone(&cx.worker);
+    let engine = &*worker.engine;
+    let Some(store) = engine.store.as_deref() else {
+        return;
+    };
+    let control = Control::default();
+    let visit = Visit {
+        shared: &shared,
+        cx: &mut cx,
+        engine,
+        store,
+        key,
+        request,
+        control,
+    };
+    if let Err(error) = visit.lead(leader, Forward::Stale, Some(old)).await {
+        tracing::debug!(%error, "a revalidation in the background failed");
+    }
+}

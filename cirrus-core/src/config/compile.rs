@@ -1,0 +1,352 @@
+//! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::check::{self, Abilities};
+use super::faults::Faults;
+use super::model::{
+    ClusterConfig, Config, HealthConfig, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig,
+};
+use super::snapshot::{Named, Site, Snapshot};
+use crate::cache::Rules as CacheRules;
+use crate::clock::Timestamp;
+use crate::discovery::{Endpoint, Endpoints, ServiceName};
+use crate::health::Ejection;
+use crate::metrics::Sites;
+use crate::middleware::{self, Stack};
+use crate::respond::{Files, Fixed, Redirect};
+use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
+use crate::upstream::{Cluster, Rules, Times};
+
+/// Makes snapshots.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    pub(crate) abilities: Abilities,
+    pub(crate) sites: Arc<Sites>,
+}
+
+// === impl Compiler ===
+
+impl Compiler {
+    /// Compiles `config`. On success the second value holds warnings only.
+    pub(crate) fn compile(
+        &self,
+        config: Config,
+        before: Option<&Snapshot>,
+        now: Timestamp,
+    ) -> Result<(Snapshot, Faults), Faults> {
+        let faults = check::check(&config, self.abilities);
+        if faults.is_fatal() {
+            return Err(faults);
+        }
+        let clusters = named_clusters(&config, before);
+        let (hosts, sites) = self.sites(&config, &clusters, before);
+        let revision = before.map_or(1, |before| before.revision + 1);
+        Ok((
+            Snapshot::new(revision, now, Arc::new(config), hosts, sites, clusters),
+            faults,
+        ))
+    }
+
+    /// Every site; the hosts of those that stayed are not touched.
+    fn sites(
+        &self,
+        config: &Config,
+        clusters: &HashMap<Arc<str>, Named>,
+        before: Option<&Snapshot>,
+    ) -> (Hosts<Arc<Site>>, Vec<Arc<Site>>) {
+        let empty = Hosts::default();
+        let mut hosts = before.map_or(&empty, |before| &before.hosts).edit();
+        if let Some(before) = before {
+            remove_gone_hosts(&mut hosts, before, config);
+        }
+        let mut sites = Vec::with_capacity(config.site.len());
+        for written in &config.site {
+            let known = written
+                .hosts
+                .first()
+                .and_then(|host| hosts.get(host))
+                .cloned();
+            if let Some(same) = known
+                .as_ref()
+                .filter(|known| is_unchanged(known, written, clusters))
+            {
+                sites.push(Arc::clone(same));
+                continue;
+            }
+            let site = Arc::new(self.site(written, clusters, known.as_deref()));
+            for host in &written.hosts {
+                hosts.set(host, Arc::clone(&site));
+            }
+            sites.push(site);
+        }
+        (hosts.build(), sites)
+    }
+
+    fn site(
+        &self,
+        config: &Arc<SiteConfig>,
+        clusters: &HashMap<Arc<str>, Named>,
+        before: Option<&Site>,
+    ) -> Site {
+        let name: Arc<str> = check::site_name(config).into();
+        let mut parts = SiteParts {
+            config,
+            clusters,
+            before,
+            name: Arc::clone(&name),
+            used: Vec::new(),
+        };
+        let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
+        for (index, route) in config.route.iter().enumerate() {
+            let stack = parts.route(index, route);
+            routes.push((matcher(route), stack));
+        }
+        if let Some(cluster) = parts.default_cluster() {
+            routes.push((
+                Matcher::new(PathPattern::default()),
+                parts.upstream(&config.cache, cluster),
+            ));
+        }
+        let used = parts.used;
+        let (table, _shadowed) = Table::compile(routes);
+        let cells = self.sites.of(&name);
+        Site {
+            name,
+            table,
+            cells,
+            clusters: used,
+            config: Arc::clone(config),
+        }
+    }
+}
+
+/// Hosts that no site has any more are gone before new ones come, since a host may move from site to site.
+fn remove_gone_hosts(
+    hosts: &mut crate::routing::HostsBuilder<Arc<Site>>,
+    before: &Snapshot,
+    config: &Config,
+) {
+    let wanted: std::collections::HashSet<_> =
+        config.site.iter().flat_map(|site| &site.hosts).collect();
+    for host in before.sites.iter().flat_map(|site| &site.config.hosts) {
+        if !wanted.contains(host) {
+            hosts.remove(host);
+        }
+    }
+}
+
+/// The very same words, and the same clusters behind them.
+fn is_unchanged(
+    known: &Site,
+    written: &Arc<SiteConfig>,
+    clusters: &HashMap<Arc<str>, Named>,
+) -> bool {
+    (Arc::ptr_eq(&known.config, written) || known.config == *written)
+        && known.clusters.iter().all(|used| {
+            clusters
+                .get(&used.name)
+                .is_none_or(|named| Arc::ptr_eq(&named.cluster, used))
+        })
+}
+
+fn named_clusters(config: &Config, before: Option<&Snapshot>) -> HashMap<Arc<str>, Named> {
+    let named = config.cluster.iter().map(|written| {
+        let name: Arc<str> = written.name.as_str().into();
+        let known = before.and_then(|before| before.clusters.get(&name));
+        let cluster = match known {
+            Some(known) if Arc::ptr_eq(&known.config, written) || known.config == *written => {
+                Arc::clone(&known.cluster)
+            }
+            known => Arc::new(named_cluster(&name, written, known)),
+        };
+        (
+            name,
+            Named {
+                cluster,
+                config: Arc::clone(written),
+            },
+        )
+    });
+    named.collect()
+}
+
+fn named_cluster(name: &Arc<str>, config: &ClusterConfig, before: Option<&Named>) -> Cluster {
+    let service = config.service.as_deref().and_then(ServiceName::new);
+    let before = before.map(|named| &*named.cluster);
+    let same_service = before.filter(|before| service.is_some() && before.service == service);
+    let rules = rules(&config.timeouts, &config.health);
+    let cluster = Cluster::new(
+        Arc::clone(name),
+        rules,
+        service,
+        &endpoints(&config.origin),
+        before,
+    );
+    if let Some(before) = same_service {
+        // What discovery has found stays until it speaks again.
+        cluster.inherit(before);
+    }
+    cluster
+}
+
+/// One site being compiled.
+struct SiteParts<'a> {
+    config: &'a SiteConfig,
+    clusters: &'a HashMap<Arc<str>, Named>,
+    before: Option<&'a Site>,
+    name: Arc<str>,
+    used: Vec<Arc<Cluster>>,
+}
+
+// === impl SiteParts ===
+
+impl SiteParts<'_> {
+    /// Where requests go that no route matches.
+    fn default_cluster(&mut self) -> Option<Arc<Cluster>> {
+        match &self.config.cluster {
+            Some(name) => self.named(name),
+            None => (!self.config.origin.is_empty())
+                .then(|| self.own(&self.name.clone(), &self.config.origin)),
+        }
+    }
+
+    fn named(&mut self, name: &str) -> Option<Arc<Cluster>> {
+        let cluster = Arc::clone(&self.clusters.get(name)?.cluster);
+        self.used.push(Arc::clone(&cluster));
+        Some(cluster)
+    }
+
+    /// A cluster of origins written in the site. Those it had before keep their health.
+    fn own(&mut self, name: &Arc<str>, origins: &[OriginConfig]) -> Arc<Cluster> {
+        // Spaces cannot stand in the name of a `[[cluster]]`, so the two kinds never meet.
+        let name: Arc<str> = format!("site {name}").into();
+        let before = self
+            .before
+            .and_then(|site| site.clusters.iter().find(|cluster| cluster.name == name));
+        let rules = rules(&self.config.timeouts, &self.config.health);
+        let cluster = Arc::new(Cluster::new(
+            name,
+            rules,
+            None,
+            &endpoints(origins),
+            before.map(|before| &**before),
+        ));
+        self.used.push(Arc::clone(&cluster));
+        cluster
+    }
+
+    fn route(&mut self, index: usize, route: &RouteConfig) -> Stack {
+        if let Some(redirect) = &route.redirect {
+            let to = Template::parse(redirect.to.as_str()).unwrap_or_else(|_| unchecked());
+            return middleware::answer(Redirect {
+                status: status(redirect.status.0),
+                to,
+                path: route.path.clone(),
+            });
+        }
+        if let Some(respond) = &route.respond {
+            return middleware::answer(fixed(respond));
+        }
+        if let Some(files) = &route.files {
+            let pattern = route.path.to_string();
+            let prefix = pattern.strip_suffix('*').unwrap_or_default();
+            return middleware::answer(Files::new(files.directory.clone(), prefix));
+        }
+        let cluster = match &route.cluster {
+            Some(name) => self.named(name).unwrap_or_else(unchecked),
+            None => self.own(
+                &format!("{} route {index}", self.name).into(),
+                &route.origin,
+            ),
+        };
+        self.upstream(route.cache.as_ref().unwrap_or(&self.config.cache), cluster)
+    }
+
+    fn upstream(&self, cache: &SiteCacheConfig, cluster: Arc<Cluster>) -> Stack {
+        let fields = self
+            .config
+            .upstream_headers
+            .iter()
+            .map(|(name, value)| (name.to_name(), value.to_value()));
+        let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
+        let rules = CacheRules {
+            enable: cache.enable,
+            default_ttl,
+        };
+        middleware::upstream(rules, fields, cluster)
+    }
+}
+
+/// `check` has looked at everything that is compiled here.
+fn unchecked<T>() -> T {
+    unreachable!("a configuration is checked before it is compiled")
+}
+
+fn fixed(config: &super::model::RespondConfig) -> Fixed {
+    let mut headers = HeaderMap::with_capacity(config.headers.len() + 1);
+    if !config.body.is_empty() {
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+    }
+    headers.extend(
+        config
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_name(), value.to_value())),
+    );
+    Fixed {
+        status: status(config.status.0),
+        headers,
+        body: config.body.clone().into(),
+    }
+}
+
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or_else(|_| unchecked())
+}
+
+fn rules(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
+    Rules {
+        connect: timeouts.connect.as_duration(),
+        times: Times {
+            first_byte: timeouts.first_byte.as_duration(),
+            idle: timeouts.idle.as_duration(),
+        },
+        ejection: Ejection {
+            failures: health.failures,
+            time: health.eject.as_duration(),
+        },
+    }
+}
+
+fn endpoints(origins: &[OriginConfig]) -> Endpoints {
+    let endpoint = |origin: &OriginConfig| {
+        let endpoint = Endpoint::new(origin.url.clone()).with_weight(origin.weight);
+        match &origin.sni {
+            Some(sni) => endpoint.with_sni(sni.as_str()),
+            None => endpoint,
+        }
+    };
+    origins.iter().map(endpoint).collect()
+}
+
+/// What a route matches.
+pub(super) fn matcher(route: &RouteConfig) -> Matcher {
+    let methods = route.methods.iter().map(super::MethodName::to_method);
+    let mut matcher = Matcher::new(route.path.clone()).with_methods(methods);
+    for (name, value) in &route.headers {
+        matcher = matcher.with_header(name.to_name(), value.as_str());
+    }
+    for (name, value) in &route.query {
+        matcher = matcher.with_query(name, value);
+    }
+    matcher
+}

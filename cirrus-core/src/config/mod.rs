@@ -1,0 +1,31 @@
+//! The configuration: as written, as meant, and how it changes.
+//!
+//! A [`ConfigSource`] gives a [`Config`], as its author wrote it. It is compiled into a [`Snapshot`], what it means,
+//! with every fault reported at once; a configuration with faults changes nothing. Snapshots are published by one swap.
+
+mod check;
+mod compile;
+mod faults;
+mod follow;
+mod model;
+mod parse;
+mod reference;
+mod snapshot;
+mod source;
+mod value;
+
+pub use check::{Abilities, check};
+pub(crate) use compile::Compiler;
+pub use faults::{Excerpt, Fault, Faults, Place, Severity};
+pub(crate) use follow::{Backoff, Follower, Status};
+pub use model::{
+    AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
+    Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
+    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+};
+pub use parse::{Document, Format};
+pub use reference::{json_schema, markdown};
+pub use snapshot::Snapshot;
+pub(crate) use snapshot::{Live, Site};
+pub use source::ConfigSource;
+pub use value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};

@@ -1,0 +1,152 @@
+//! What single values may be, beyond their type.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+
+use crate::config::faults::Faults;
+use crate::config::model::{
+    CacheConfig, Config, HealthConfig, LimitsConfig, RedirectConfig, RespondConfig, RouteConfig,
+    TimeoutsConfig,
+};
+use crate::config::value::{Period, Size, StatusNumber};
+
+/// The table a value stands in. Written out only for faults.
+type Table<'a> = fmt::Arguments<'a>;
+
+/// Reports every value that is out of its range, whether it was read from a text or set by a program.
+pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
+    if let Some(workers) = config.server.workers {
+        within(workers, 1..=1024, format_args!("server"), "workers", faults);
+    }
+    limits(&config.limits, faults);
+    cache(&config.cache, faults);
+    admin(config, faults);
+    for (index, cluster) in config.cluster.iter().enumerate() {
+        timeouts(
+            &cluster.timeouts,
+            format_args!("cluster[{index}].timeouts"),
+            faults,
+        );
+        health(
+            &cluster.health,
+            format_args!("cluster[{index}].health"),
+            faults,
+        );
+    }
+    for (index, site) in config.site.iter().enumerate() {
+        timeouts(
+            &site.timeouts,
+            format_args!("site[{index}].timeouts"),
+            faults,
+        );
+        health(&site.health, format_args!("site[{index}].health"), faults);
+        for (number, route) in site.route.iter().enumerate() {
+            self::route(route, format_args!("site[{index}].route[{number}]"), faults);
+        }
+    }
+}
+
+fn limits(limits: &LimitsConfig, faults: &mut Faults) {
+    let at = format_args!("limits");
+    within(limits.connections, 1..=u32::MAX, at, "connections", faults);
+    within(
+        limits.header_bytes,
+        Size::kib(8)..=Size::mib(1),
+        at,
+        "header_bytes",
+        faults,
+    );
+    within(limits.streams, 1..=10_000, at, "streams", faults);
+    positive(limits.header_time, at, "header_time", faults);
+    positive(limits.handshake_time, at, "handshake_time", faults);
+    positive(limits.idle_time, at, "idle_time", faults);
+}
+
+fn cache(cache: &CacheConfig, faults: &mut Faults) {
+    if cache.memory < Size::mib(1) {
+        let message = format!("{} is too small: at least 1MiB is allowed", cache.memory);
+        faults.error("cache.memory", Some(cache.memory.to_string()), message);
+    }
+    if let Some(largest) = cache.max_object.filter(|largest| *largest > cache.memory) {
+        let message = format!(
+            "{largest} is too large: at most the {} of `cache.memory` is allowed",
+            cache.memory
+        );
+        faults.error("cache.max_object", Some(largest.to_string()), message);
+    }
+}
+
+fn admin(config: &Config, faults: &mut Faults) {
+    let open = config
+        .admin
+        .as_ref()
+        .map(|admin| admin.address)
+        .filter(|address| !address.ip().is_loopback());
+    if let Some(address) = open {
+        let message = format!(
+            "{address} can be reached by others, and the admin listener has no authentication yet: \
+             only loopback addresses are allowed, for example 127.0.0.1:9145"
+        );
+        faults.error("admin.address", Some(address.to_string()), message);
+    }
+}
+
+fn timeouts(timeouts: &TimeoutsConfig, at: Table<'_>, faults: &mut Faults) {
+    positive(timeouts.connect, at, "connect", faults);
+    positive(timeouts.first_byte, at, "first_byte", faults);
+    positive(timeouts.idle, at, "idle", faults);
+}
+
+fn health(health: &HealthConfig, at: Table<'_>, faults: &mut Faults) {
+    within(health.failures, 1..=1000, at, "failures", faults);
+    positive(health.eject, at, "eject", faults);
+}
+
+fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
+    if let Some(RedirectConfig { status, .. }) = &route.redirect
+        && !matches!(status.0, 301 | 302 | 303 | 307 | 308)
+    {
+        let message = format!("{status} is no redirect: 301, 302, 303, 307 and 308 are allowed");
+        faults.error(
+            format!("{at}.redirect.status"),
+            Some(status.to_string()),
+            message,
+        );
+    }
+    if let Some(RespondConfig { status, .. }) = &route.respond {
+        within(
+            *status,
+            StatusNumber(200)..=StatusNumber(599),
+            at,
+            "respond.status",
+            faults,
+        );
+    }
+}
+
+fn within<T: PartialOrd + Display>(
+    value: T,
+    range: RangeInclusive<T>,
+    at: Table<'_>,
+    key: &str,
+    faults: &mut Faults,
+) {
+    if !range.contains(&value) {
+        let message = format!(
+            "{value} is out of range: {} to {} is allowed",
+            range.start(),
+            range.end()
+        );
+        faults.error(format!("{at}.{key}"), Some(value.to_string()), message);
+    }
+}
+
+fn positive(period: Period, at: Table<'_>, key: &str, faults: &mut Faults) {
+    if period.is_zero() {
+        faults.error(
+            format!("{at}.{key}"),
+            Some(period.to_string()),
+            "0 is not allowed here: write at least \"1ms\"",
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The configuration in force: compiled, immutable, published by one swap.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::model::{ClusterConfig, Config, SiteConfig};
+use crate::clock::Timestamp;
+use crate::metrics::SiteCells;
+use crate::middleware::Stack;
+use crate::routing::{Hosts, Table};
+use crate::upstream::Cluster;
+
+/// Everything a request consults. Taken once per request, so its routes and clusters always belong together.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Grows by one with every configuration that is applied, from 1.
+    pub(crate) revision: u64,
+    /// When it was applied.
+    pub(crate) applied: Timestamp,
+    /// What it was compiled from.
+    pub(crate) config: Arc<Config>,
+    pub(crate) hosts: Hosts<Arc<Site>>,
+    pub(crate) sites: Vec<Arc<Site>>,
+    pub(crate) clusters: HashMap<Arc<str>, Named>,
+    pub(crate) limits: Limits,
+    trusted: Box<[IpNet]>,
+}
+
+/// What a set of host names is served with.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) name: Arc<str>,
+    pub(crate) table: Table<Stack>,
+    pub(crate) cells: Arc<SiteCells>,
+    /// Every cluster its routes use, its own and named ones.
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+    /// What it was compiled from: an equal one need not be compiled again.
+    pub(super) config: Arc<SiteConfig>,
+}
+
+/// A cluster that routes refer to by name.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(super) config: Arc<ClusterConfig>,
+}
+
+/// What one client or connection may use at the most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) header_bytes: u32,
+    pub(crate) header_time: Duration,
+    pub(crate) idle_time: Duration,
+    pub(crate) streams: u32,
+}
+
+/// Where the snapshot in force is found.
+#[derive(Debug)]
+pub(crate) struct Live(ArcSwap<Snapshot>);
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    pub(super) fn new(
+        revision: u64,
+        applied: Timestamp,
+        config: Arc<Config>,
+        hosts: Hosts<Arc<Site>>,
+        sites: Vec<Arc<Site>>,
+        clusters: HashMap<Arc<str>, Named>,
+    ) -> Self {
+        let limits = Limits {
+            header_bytes: u32::try_from(config.limits.header_bytes.bytes()).unwrap_or(u32::MAX),
+            header_time: config.limits.header_time.as_duration(),
+            idle_time: config.limits.idle_time.as_duration(),
+            streams: config.limits.streams,
+        };
+        let trusted = config.server.trusted_proxies.iter().copied().collect();
+        Self {
+            revision,
+            applied,
+            config,
+            hosts,
+            sites,
+            clusters,
+            limits,
+            trusted,
+        }
+    }
+
+    /// Whether this peer's forwarding fields are believed.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        !self.trusted.is_empty() && {
+            // A dual-stack socket shows IPv4 clients as IPv6 ones.
+            let peer = peer.to_canonical();
+            self.trusted.iter().any(|network| network.contains(&peer))
+        }
+    }
+
+    /// Every cluster, those of sites included.
+    pub(crate) fn all_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        let own = self.sites.iter().flat_map(|site| &site.clusters);
+        let own = own.filter(|cluster| !self.clusters.contains_key(&cluster.name));
+        self.clusters
+            .values()
+            .map(|named| &named.cluster)
+            .chain(own)
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// The snapshot in force.
+    pub(crate) fn now(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    pub(super) fn publish(&self, next: Snapshot) {
+        self.0.store(Arc::new(next));
+    }
+}

@@ -1,0 +1,187 @@
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cache::Scheme;
+
+fn refused<T: FromStr<Err: Display> + Debug>(text: &str) -> String {
+    match text.parse::<T>() {
+        Ok(value) => panic!("{text:?} was read as {value:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn reads_back<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(value: &T) {
+    assert_eq!(&value.to_string().parse::<T>().unwrap(), value);
+}
+
+#[test]
+fn periods_have_units() {
+    let millis = |text: &str| text.parse::<Period>().unwrap().as_duration().as_millis();
+    assert_eq!(millis("500ms"), 500);
+    assert_eq!(millis("1m30s"), 90_000);
+    assert_eq!(millis("2h"), 7_200_000);
+    assert_eq!(millis("1d"), 86_400_000);
+    assert_eq!(millis("0s"), 0);
+    assert_eq!(millis("1d1ms"), 86_400_001);
+    assert_eq!(Period::secs(90).to_string(), "1m30s");
+    assert_eq!(Period::secs(0).to_string(), "0s");
+    assert_eq!(
+        Period::secs(u64::MAX).as_duration(),
+        Duration::from_secs(36_500 * 86_400)
+    );
+}
+
+#[test]
+fn a_bare_number_is_no_period() {
+    assert_eq!(
+        refused::<Period>("30"),
+        "write a unit, for example \"30s\"; allowed: d, h, m, s and ms"
+    );
+    for text in [
+        "", "s", "-1s", "1.5s", "1 s", "30S", "1s1m", "1s1s", "1s1", "１s",
+    ] {
+        assert!(
+            refused::<Period>(text).starts_with("not a duration"),
+            "{text}"
+        );
+    }
+    assert!(refused::<Period>("36501d").starts_with("too long"));
+    assert!(refused::<Period>("99999999999999999999d").starts_with("too long"));
+}
+
+#[test]
+fn sizes_are_binary_or_decimal() {
+    let bytes = |text: &str| text.parse::<Size>().unwrap().bytes();
+    assert_eq!(bytes("512"), 512);
+    assert_eq!(bytes("64KiB"), 65_536);
+    assert_eq!(bytes("256MiB"), 268_435_456);
+    assert_eq!(bytes("1GiB"), 1_073_741_824);
+    assert_eq!(bytes("2MB"), 2_000_000);
+    assert_eq!(bytes("7B"), 7);
+    assert_eq!(Size::mib(256).to_string(), "256MiB");
+    assert_eq!(Size::of(1000).to_string(), "1000");
+    for text in ["", "MiB", "1.5GiB", "1 MiB", "256mib", "256M", "-1", "+1"] {
+        assert!(refused::<Size>(text).starts_with("not a size"), "{text}");
+    }
+    assert!(refused::<Size>("99999999TiB").starts_with("too large"));
+}
+
+#[test]
+fn origins_are_normalised() {
+    let url = |text: &str| text.parse::<OriginUrl>().unwrap();
+    let shop = url("HTTP://Shop.Example:80/");
+    assert_eq!(
+        (shop.as_str(), shop.host(), shop.port()),
+        ("http://shop.example", "shop.example", 80)
+    );
+    assert_eq!(shop, url("http://shop.example"));
+    assert_ne!(shop, url("https://shop.example"));
+    let six = url("https://[2001:DB8::0:1]:8443");
+    assert_eq!(
+        (six.host(), six.authority(), six.port()),
+        ("2001:db8::1", "[2001:db8::1]:8443", 8443)
+    );
+    assert_eq!(six.scheme(), Scheme::Https);
+    assert_eq!(url("http://127.0.0.1:3000").authority(), "127.0.0.1:3000");
+}
+
+#[test]
+fn an_origin_is_scheme_host_and_port() {
+    assert_eq!(
+        refused::<OriginUrl>("127.0.0.1:8000"),
+        "an origin needs a scheme: write `http://127.0.0.1:8000`"
+    );
+    assert_eq!(
+        refused::<OriginUrl>(""),
+        "an origin needs a scheme: write `http://127.0.0.1:3000`"
+    );
+    let cases = [
+        ("ftp://a", "`ftp` is not a scheme"),
+        ("http://a/b", "no path"),
+        ("http://a?b", "no query"),
+        ("http://a/#b", "no path"),
+        ("http://a#b", "no fragment"),
+        ("http://u:p@a", "no user name or password"),
+        ("http://", "needs a host"),
+        ("http://:80", "needs a host"),
+        ("http://a:0", "`0` is not a port"),
+        ("http://a:", "`` is not a port"),
+        ("http://a:+1", "`+1` is not a port"),
+        ("http://a:65536", "`65536` is not a port"),
+        ("http://::1", "needs brackets"),
+        ("http://[::1", "never closed"),
+        ("http://[::1]x", "only a port"),
+        ("http://[a]", "`a` is not an IPv6 address"),
+        ("http://1.2.3", "`1.2.3` is not an IPv4 address"),
+        ("http://127.0.0.01", "not an IPv4 address"),
+        ("http://a b", "is not a host"),
+        ("http://ü.example", "is not a host"),
+        ("http://a..b", "is not a host"),
+        ("http://-a", "is not a host"),
+    ];
+    for (text, part) in cases {
+        let message = refused::<OriginUrl>(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}
+
+#[test]
+fn header_fields_are_checked() {
+    assert_eq!(
+        "X-Request-Id".parse::<HeaderTitle>().unwrap().as_str(),
+        "x-request-id"
+    );
+    assert!(refused::<HeaderTitle>("x y").contains("letters, digits"));
+    assert_eq!("a\tb".parse::<HeaderText>().unwrap().to_value(), "a\tb");
+    assert!(refused::<HeaderText>("a\r\nb").contains("visible ASCII"));
+    assert!(refused::<HeaderText>("ü").contains("visible ASCII"));
+    assert!(refused::<HeaderText>(" a").contains("white space"));
+}
+
+#[test]
+fn methods_are_upper_case() {
+    assert_eq!("PURGE".parse::<MethodName>().unwrap().to_method(), "PURGE");
+    assert_eq!(
+        refused::<MethodName>("get"),
+        "methods are written in upper case: \"GET\""
+    );
+    assert!(refused::<MethodName>("G T").contains("not a request method"));
+}
+
+#[test]
+fn a_status_is_a_number_of_three_digits() {
+    assert_eq!(
+        serde_json::from_str::<StatusNumber>("302").unwrap(),
+        StatusNumber(302)
+    );
+    assert_eq!(serde_json::to_string(&StatusNumber(302)).unwrap(), "302");
+    for wrong in ["99", "600", "\"302\"", "302.0"] {
+        assert!(
+            serde_json::from_str::<StatusNumber>(wrong).is_err(),
+            "{wrong}"
+        );
+    }
+    assert_eq!(StatusNumber(404).to_status(), http::StatusCode::NOT_FOUND);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back(millis: u64, bytes: u64) {
+        reads_back(&Period::millis(millis));
+        reads_back(&Size::of(bytes));
+    }
+
+    #[test]
+    fn any_text_is_refused_or_reads_back(text in ".{0,40}") {
+        let _ = text.parse::<Period>().map(|value| reads_back(&value));
+        let _ = text.parse::<Size>().map(|value| reads_back(&value));
+        let _ = text.parse::<HeaderText>().map(|value| reads_back(&value));
+        let _ = text.parse::<HeaderTitle>().map(|value| reads_back(&value));
+        let _ = text.parse::<MethodName>().map(|value| reads_back(&value));
+        let _ = format!("http://{text}").parse::<OriginUrl>().map(|value| reads_back(&value));
+    }
+}

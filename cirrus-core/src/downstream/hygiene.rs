@@ -1,0 +1,357 @@
+//! Refuses what is ambiguous, takes away what is meant for one hop only, and writes every request in one way.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Uri};
+use http::{Method, Version};
+
+use super::Connection;
+use crate::body::Request;
+use crate::cache::Scheme;
+use crate::error::{Error, Kind};
+use crate::routing::Host;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Makes a request fit to be routed: one valid host, one way to write its path, no hop-by-hop fields.
+///
+/// Afterwards its URI is path and query only, and `Host` says the host.
+pub(crate) fn admit(
+    mut request: Request,
+    connection: &Connection,
+) -> Result<(Request, Host), Error> {
+    // A tunnel to anywhere, and an echo of what a client's own proxies added, are refused.
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Error::new(Kind::MethodNotAllowed));
+    }
+    let host = host(&request, connection)?;
+    refuse_misdirected(&request, connection, &host)?;
+    let target = target(request.uri())?;
+    *request.uri_mut() = Uri::from(target);
+    strip(request.headers_mut());
+    // The body is asked for as soon as somebody reads it (RFC 9110 §10.1.1); origins get it without asking.
+    request.headers_mut().remove(header::EXPECT);
+    Ok((request, host))
+}
+
+/// The host the request is for (RFC 9110 §7.2, RFC 9112 §3.2): exactly one, valid, and the same wherever it stands.
+fn host(request: &Request, connection: &Connection) -> Result<Host, Error> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let (field, more) = (fields.next(), fields.next());
+    if more.is_some() {
+        return Err(bad("more than one Host"));
+    }
+    refuse_foreign_scheme(request.uri())?;
+    let parse = |text: &str| {
+        Host::parse(text, connection.scheme).ok_or_else(|| bad("the host is not valid"))
+    };
+    let field = field
+        .map(|value| {
+            value
+                .to_str()
+                .map_err(|_| bad("the host is not valid"))
+                .and_then(parse)
+        })
+        .transpose()?;
+    let target = request
+        .uri()
+        .authority()
+        .map(Authority::as_str)
+        .map(parse)
+        .transpose()?;
+    match (field, target) {
+        (Some(field), Some(target)) if field != target => Err(bad("Host and the target disagree")),
+        (_, Some(host)) | (Some(host), None) => Ok(host),
+        // Before HTTP/1.1 a request need not name its host: the address stands for it.
+        (None, None) if request.version() < Version::HTTP_11 => {
+            parse(&connection.local.to_string())
+        }
+        (None, None) => Err(bad("no Host")),
+    }
+}
+
+/// A target of another scheme is not for this listener. HTTP/2 clients may say `http` behind a TLS terminator, so only
+/// what is neither is refused.
+fn refuse_foreign_scheme(uri: &Uri) -> Result<(), Error> {
+    match uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(bad("the target's scheme is not served")),
+    }
+}
+
+/// Browsers use one HTTP/2 connection for several hosts; only those its certificate covers are served on it
+/// (RFC 9113 §9.1.2).
+fn refuse_misdirected(
+    request: &Request,
+    connection: &Connection,
+    host: &Host,
+) -> Result<(), Error> {
+    match &connection.certificate {
+        Some(certificate)
+            if request.version() == Version::HTTP_2 && !certificate.covers(host.name()) =>
+        {
+            Err(Error::new(Kind::Misdirected))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Path and query in their one way to be written.
+fn target(uri: &Uri) -> Result<PathAndQuery, Error> {
+    let Some(target) = uri.path_and_query() else {
+        return Ok(PathAndQuery::from_static("/"));
+    };
+    let path = match target.path() {
+        // `OPTIONS *` is about the server as a whole.
+        "*" => return Ok(target.clone()),
+        path if !path.starts_with('/') => return Err(bad("the target has no path")),
+        path => normal_path(path)?,
+    };
+    match (path, target.query()) {
+        (Cow::Borrowed(_), _) => Ok(target.clone()),
+        (Cow::Owned(path), None) => {
+            PathAndQuery::try_from(path).map_err(|error| Error::because(Kind::BadRequest, error))
+        }
+        (Cow::Owned(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))
+            .map_err(|error| Error::because(Kind::BadRequest, error)),
+    }
+}
+
+/// RFC 3986 §6.2.2: unreserved characters are never encoded, hexadecimal digits are upper-case, and there are no dot
+/// segments; otherwise `/a/%2e%2e/admin` would pass a route for `/a/*` and reach `/admin` at the origin.
+fn normal_path(path: &str) -> Result<Cow<'_, str>, Error> {
+    if !path.contains('%') && !path.contains("/.") {
+        return Ok(Cow::Borrowed(path));
+    }
+    let decoded = decode_unreserved(path)?;
+    let resolved = if decoded.contains("/.") {
+        resolve_dots(&decoded)?
+    } else {
+        decoded
+    };
+    Ok(if resolved == path {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned(resolved)
+    })
+}
+
+fn decode_unreserved(path: &str) -> Result<String, Error> {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let digits = rest
+            .get(at + 1..at + 3)
+            .filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = digits.ok_or_else(|| bad("a percent sign without two hexadecimal digits"))?;
+        match u8::from_str_radix(digits, 16).unwrap_or_default() {
+            0 => return Err(bad("a NUL in the path")),
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(byte as char);
+            }
+            _ => {
+                out.push('%');
+                out.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        rest = &rest[at + 3..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// RFC 3986 §5.2.4. A path that climbs above its root is no honest mistake.
+fn resolve_dots(path: &str) -> Result<String, Error> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." if last => kept.push(""),
+            "." => {}
+            ".." => {
+                kept.pop()
+                    .ok_or_else(|| bad("the path climbs above its root"))?;
+                if last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    Ok(format!("/{}", kept.join("/")))
+}
+
+/// Takes away what is meant for one hop only (RFC 9110 §7.6.1): the fields that `Connection` names, and those that are
+/// so by definition.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+    for name in [
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// The fields that `Connection` names. `Host` and `Content-Length` are never among them: without them the message would
+/// be another one.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lists = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect()
+}
+
+/// Sets `Host` to the host that was found, whatever way the client said it.
+pub(crate) fn set_host(headers: &mut HeaderMap, host: &Host) -> Result<(), Error> {
+    if headers
+        .get(header::HOST)
+        .is_some_and(|value| value == host.as_str())
+    {
+        return Ok(());
+    }
+    let value = HeaderValue::from_str(host.as_str())
+        .map_err(|error| Error::because(Kind::BadRequest, error))?;
+    headers.insert(header::HOST, value);
+    Ok(())
+}
+
+/// The scheme's name as forwarding fields spell it.
+pub(crate) fn scheme_value(scheme: Scheme) -> HeaderValue {
+    HeaderValue::from_static(scheme.as_str())
+}
+
+fn bad(why: &'static str) -> Error {
+    Error::because(Kind::BadRequest, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Body;
+
+    fn connection() -> Connection {
+        Connection::plain(
+            "192.0.2.1:5000".parse().unwrap(),
+            "192.0.2.2:80".parse().unwrap(),
+        )
+    }
+
+    fn request(target: &str, fields: &[(&str, &str)]) -> Request {
+        let mut request = http::Request::builder().uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::empty()).unwrap()
+    }
+
+    fn admitted(target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Kind> {
+        admit(request(target, fields), &connection())
+            .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn one_host_wherever_it_stands() {
+        let host = |target, fields: &[_]| admitted(target, fields).map(|(_, host)| host);
+        assert_eq!(
+            host("/", &[("host", "Shop.Example:80")]),
+            Ok("shop.example".into())
+        );
+        assert_eq!(
+            host("http://shop.example/", &[("host", "shop.example")]),
+            Ok("shop.example".into())
+        );
+        assert_eq!(host("http://shop.example/", &[]), Ok("shop.example".into()));
+        assert_eq!(
+            host("http://shop.example/", &[("host", "other.example")]),
+            Err(Kind::BadRequest)
+        );
+        assert_eq!(host("/", &[]), Err(Kind::BadRequest));
+        assert_eq!(
+            host("/", &[("host", "a.example"), ("host", "a.example")]),
+            Err(Kind::BadRequest)
+        );
+        assert_eq!(host("/", &[("host", "a b")]), Err(Kind::BadRequest));
+        assert_eq!(
+            host("/", &[("host", "user@a.example")]),
+            Err(Kind::BadRequest)
+        );
+        assert_eq!(host("ftp://a.example/", &[]), Err(Kind::BadRequest));
+    }
+
+    #[test]
+    fn one_way_to_write_a_path() {
+        let path = |target| admitted(target, &[("host", "a")]).map(|(path, _)| path);
+        for (written, meant) in [
+            ("/a/b?x=%2e%2e/..", "/a/b?x=%2e%2e/.."),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/%2E%2e/c", "/c"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/%7euser/%c3%a9%2f", "/~user/%C3%A9%2F"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("//a//b", "//a//b"),
+            ("/...", "/..."),
+        ] {
+            assert_eq!(path(written), Ok(meant.to_owned()), "{written}");
+        }
+        for wrong in ["/../etc", "/a/%2e%2e/../x", "/%zz", "/%4", "/%00"] {
+            assert_eq!(path(wrong), Err(Kind::BadRequest), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_for_one_hop_goes_on() {
+        let mut headers = request(
+            "/",
+            &[
+                ("host", "a"),
+                ("connection", "close, X-Secret, host"),
+                ("x-secret", "1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("transfer-encoding", "chunked"),
+                ("accept", "*/*"),
+            ],
+        )
+        .headers()
+        .clone();
+        strip(&mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["host", "accept"]);
+    }
+
+    #[test]
+    fn tunnels_and_echoes_are_refused() {
+        for method in [Method::CONNECT, Method::TRACE] {
+            let mut request = request("/", &[("host", "a")]);
+            *request.method_mut() = method;
+            assert_eq!(
+                admit(request, &connection()).unwrap_err().kind(),
+                Kind::MethodNotAllowed
+            );
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Sockets: bind, accept, refuse what is too much.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::Connection;
+use super::http;
+use super::tls::Acceptor;
+use crate::config::ListenConfig;
+use crate::server::{Drain, Worker};
+
+/// Connections that the kernel keeps for each worker until it accepts them.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests after an error that another try at once would meet again (no file descriptors left).
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// One address with a socket for each worker.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
+    pub(crate) sockets: Vec<std::net::TcpListener>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", hint(.source))]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another port".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Binds an address once for each worker; the kernel spreads the connections over them (`SO_REUSEPORT`).
+    pub(crate) fn new(config: &ListenConfig, workers: usize) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            address: config.address,
+            source,
+        };
+        // With SO_REUSEPORT a second program would share the port without a word: ask once without it.
+        let first = socket(config.address, false).map_err(failed)?;
+        let address = first.local_addr().map_err(failed)?;
+        drop(first);
+        let sockets = (0..workers)
+            .map(|_| socket(address, true))
+            .collect::<io::Result<_>>()
+            .map_err(failed)?;
+        Ok(Self {
+            address,
+            tls: config.tls,
+            sockets,
+        })
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // `[::]` is IPv6 alone, so that `0.0.0.0` can stand beside it.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections until draining begins; those the kernel already holds are still served, later ones refused.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    worker: Arc<Worker>,
+    drain: Drain,
+) {
+    let local = match listener.local_addr() {
+        Ok(local) => local,
+        Err(error) => return tracing::error!(%error, "a listening socket is gone"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = drain.begun() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => begin(
+                stream,
+                Connection::plain(peer, local),
+                tls.clone(),
+                &worker,
+                &drain,
+            ),
+            Err(error) if is_fleeting(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, %local, "cannot accept connections; trying again");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// The client gave up before it was accepted.
+fn is_fleeting(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// Serves a connection in a task of its own, if there is room for one more.
+fn begin(
+    stream: TcpStream,
+    connection: Connection,
+    tls: Option<Acceptor>,
+    worker: &Arc<Worker>,
+    drain: &Drain,
+) {
+    let Some(permit) = worker.admit() else {
+        // Dropped: closed at once. The accept loop must never wait for room.
+        return worker.cells.refused.add(1);
+    };
+    // Without it small responses would wait for the client's acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let (worker, drain) = (Arc::clone(worker), drain.clone());
+    worker.clone().connections.spawn(async move {
+        match tls {
+            None => http::serve(stream, false, Arc::new(connection), worker, drain).await,
+            Some(tls) => secure(stream, connection, &tls, worker, drain).await,
+        }
+        drop(permit);
+    });
+}
+
+async fn secure(
+    stream: TcpStream,
+    connection: Connection,
+    tls: &Acceptor,
+    worker: Arc<Worker>,
+    drain: Drain,
+) {
+    match tls.accept(stream).await {
+        Ok((stream, handshake)) => {
+            worker.cells.handshakes.add(1);
+            let connection = Arc::new(
+                connection
+                    .secured(Some(handshake.certificate))
+                    .with_server_name(handshake.sni),
+            );
+            http::serve(stream, handshake.h2, connection, worker, drain).await;
+        }
+        Err(error) => {
+            worker.cells.handshake_failures.add(1);
+            tracing::debug!(peer = %connection.peer, %error, "a handshake failed");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Sockets, TLS and HTTP: bytes become a request.
+//!
+//! The stations, in order: `listen` accepts, `tls` shakes hands ([`CertProvider`]), `http` speaks HTTP/1.1 and HTTP/2,
+//! `hygiene` refuses what is ambiguous and takes away what is meant for one hop only.
+
+mod activity;
+mod cert;
+mod connection;
+mod http;
+pub(crate) mod hygiene;
+pub(crate) mod listen;
+pub mod tls;
+
+pub(crate) use activity::Activity;
+pub use cert::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+pub use connection::Connection;

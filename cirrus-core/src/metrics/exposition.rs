@@ -1,0 +1,281 @@
+//! Everything that is counted, as OpenMetrics text.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::cells::{BOUNDS, Cells, Counter, Durations};
+use super::names::{self, Metric};
+use crate::cache::CacheOutcome;
+use crate::server::admin::State;
+
+/// Sums every worker's counters and writes them down.
+pub(crate) fn render(state: &State) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(Snapshot::take(state))));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// Everything at one moment: a collector must own what it shows.
+#[derive(Debug)]
+struct Snapshot {
+    numbers: Vec<(Metric, Kind, f64)>,
+    requests: Vec<(String, usize, usize, u64)>,
+    bytes: Vec<(String, u64)>,
+    clusters: Vec<(String, usize, usize, Option<f64>)>,
+    durations: Vec<Histogram>,
+}
+
+/// How many durations there were in all, and in each bucket.
+#[derive(Debug)]
+struct Histogram {
+    metric: Metric,
+    sum: f64,
+    buckets: Vec<(f64, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+#[derive(Debug)]
+struct Scrape(Snapshot);
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    fn take(state: &State) -> Self {
+        let engine = &state.engine;
+        let sites: Vec<_> = engine
+            .sites
+            .all()
+            .into_iter()
+            .chain([engine.no_site.clone()])
+            .collect();
+        let requests = sites.iter().flat_map(|site| {
+            site.requests()
+                .map(|(class, cache, count)| (site.name.to_string(), class, cache, count))
+        });
+        let live = engine.live.now();
+        let clusters = live.all_clusters().map(|cluster| {
+            let (all, up) = cluster.count();
+            (
+                cluster.name.to_string(),
+                up,
+                all - up,
+                cluster.age().map(|age| age.as_secs_f64()),
+            )
+        });
+        Self {
+            numbers: numbers(state),
+            requests: requests.collect(),
+            bytes: sites
+                .iter()
+                .map(|site| (site.name.to_string(), site.bytes()))
+                .collect(),
+            clusters: clusters.collect(),
+            durations: vec![
+                durations(names::DURATION, state, |cells| &cells.durations),
+                durations(names::UPSTREAM_DURATION, state, |cells| {
+                    &cells.upstream_durations
+                }),
+            ],
+        }
+    }
+}
+
+fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
+    let engine = &state.engine;
+    let sum = |pick: fn(&Cells) -> &Counter| {
+        engine
+            .cells
+            .iter()
+            .map(|cells| pick(cells).get())
+            .sum::<u64>() as f64
+    };
+    let counter = |metric, pick| (metric, Kind::Counter, sum(pick));
+    let gauge = |metric, value: f64| (metric, Kind::Gauge, value);
+    let live = engine.live.now();
+    let mut numbers = vec![
+        gauge(
+            names::IN_FLIGHT,
+            sum(|cells| &cells.requests) - sum(|cells| &cells.finished),
+        ),
+        counter(names::ACCEPTED, |cells| &cells.accepted),
+        gauge(
+            names::OPEN,
+            sum(|cells| &cells.accepted) - sum(|cells| &cells.closed),
+        ),
+        counter(names::REFUSED, |cells| &cells.refused),
+        counter(names::TIMED_OUT, |cells| &cells.timed_out),
+        counter(names::MALFORMED, |cells| &cells.malformed),
+        counter(names::HANDSHAKES, |cells| &cells.handshakes),
+        counter(names::HANDSHAKE_FAILURES, |cells| &cells.handshake_failures),
+        counter(names::CONNECTS, |cells| &cells.connects),
+        counter(names::CONNECT_FAILURES, |cells| &cells.connect_failures),
+        counter(names::POOL_HITS, |cells| &cells.pool_hits),
+        gauge(
+            names::POOL_IDLE,
+            state
+                .workers
+                .iter()
+                .map(|worker| worker.pool.len())
+                .sum::<usize>() as f64,
+        ),
+        counter(names::STALE_RETRIES, |cells| &cells.stale_retries),
+        counter(names::EJECTIONS, |cells| &cells.ejections),
+        counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
+        gauge(names::CONFIG_REVISION, live.revision as f64),
+        gauge(names::CONFIG_APPLIED, live.applied.as_millis() as f64 / 1e3),
+        (
+            names::CONFIG_REJECTED,
+            Kind::Counter,
+            state.status.rejected.get() as f64,
+        ),
+        (
+            names::CONFIG_SOURCE_ERRORS,
+            Kind::Counter,
+            state.status.source_errors.get() as f64,
+        ),
+    ];
+    if let Some(usage) = engine.store.as_ref().and_then(|store| store.usage()) {
+        numbers.extend([
+            gauge(names::CACHE_BYTES, usage.bytes as f64),
+            gauge(names::CACHE_CAPACITY, usage.capacity as f64),
+            gauge(names::CACHE_OBJECTS, usage.objects as f64),
+            (names::CACHE_EVICTED, Kind::Counter, usage.evicted as f64),
+        ]);
+    }
+    numbers
+}
+
+fn durations(metric: Metric, state: &State, pick: fn(&Cells) -> &Durations) -> Histogram {
+    let mut total = 0.0;
+    let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+    let mut buckets: Vec<(f64, u64)> = bounds.map(|bound| (bound, 0)).collect();
+    for cells in &state.engine.cells {
+        let (sum, counts) = pick(cells).read();
+        total += sum;
+        for (bucket, count) in buckets.iter_mut().zip(counts) {
+            bucket.1 += count;
+        }
+    }
+    Histogram {
+        metric,
+        sum: total,
+        buckets,
+    }
+}
+
+// === impl Scrape ===
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Self(snapshot) = self;
+        let counter = MetricType::Counter;
+        for &(metric, kind, value) in &snapshot.numbers {
+            let form = if kind == Kind::Counter {
+                counter
+            } else {
+                MetricType::Gauge
+            };
+            let one = describe(&mut encoder, metric, form)?;
+            if kind == Kind::Counter {
+                ConstCounter::new(value).encode(one)?;
+            } else {
+                ConstGauge::new(value).encode(one)?;
+            }
+        }
+        let mut requests = describe(&mut encoder, names::REQUESTS, counter)?;
+        for (site, class, cache, count) in &snapshot.requests {
+            let labels = [
+                ("site", site.clone()),
+                ("status", format!("{class}xx")),
+                (
+                    "cache",
+                    CacheOutcome::word_of(*cache).unwrap_or_default().to_owned(),
+                ),
+            ];
+            one(&mut requests, &labels, ConstCounter::new(*count))?;
+        }
+        let mut bytes = describe(&mut encoder, names::RESPONSE_BYTES, counter)?;
+        for (site, count) in &snapshot.bytes {
+            one(
+                &mut bytes,
+                &[("site", site.clone())],
+                ConstCounter::new(*count),
+            )?;
+        }
+        self.clusters(&mut encoder)?;
+        for Histogram {
+            metric,
+            sum,
+            buckets,
+        } in &snapshot.durations
+        {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let mut histogram = describe(&mut encoder, *metric, MetricType::Histogram)?;
+            histogram.encode_histogram::<[(String, String); 0]>(*sum, count, buckets, None)?;
+        }
+        let mut build = describe(&mut encoder, names::BUILD, MetricType::Gauge)?;
+        one(
+            &mut build,
+            &[("version", env!("CARGO_PKG_VERSION").to_owned())],
+            ConstGauge::new(1u64),
+        )
+    }
+}
+
+impl Scrape {
+    fn clusters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let clusters = &self.0.clusters;
+        let mut endpoints = describe(encoder, names::ENDPOINTS, MetricType::Gauge)?;
+        for (cluster, up, out, _) in clusters {
+            for (state, count) in [("up", up), ("out", out)] {
+                let labels = [("cluster", cluster.clone()), ("state", state.to_owned())];
+                one(&mut endpoints, &labels, ConstGauge::new(*count as u64))?;
+            }
+        }
+        let mut ages = describe(encoder, names::DISCOVERY_AGE, MetricType::Gauge)?;
+        for (cluster, age) in clusters
+            .iter()
+            .filter_map(|(cluster, _, _, age)| Some((cluster, (*age)?)))
+        {
+            one(
+                &mut ages,
+                &[("cluster", cluster.clone())],
+                ConstGauge::new(age),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn describe<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    metric: Metric,
+    form: MetricType,
+) -> Result<MetricEncoder<'a>, std::fmt::Error> {
+    // The encoder adds the full stop that its format wants.
+    encoder.encode_descriptor(metric.name, metric.help, None, form)
+}
+
+fn one<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&'static str, String); N],
+    value: impl EncodeMetric,
+) -> Result<(), std::fmt::Error>
+where
+    [(&'static str, String); N]: EncodeLabelSet,
+{
+    value.encode(family.encode_family(labels)?)
+}

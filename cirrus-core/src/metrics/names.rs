@@ -1,0 +1,52 @@
+//! Every metric's name, kind and meaning. `docs/operations.md` is checked against this list.
+
+/// A counter or gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name in the exposition; counters get `_total` behind it.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $id:ident = $name:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub const $id: Metric = Metric { name: $name, help: $help };)*
+
+        /// All of them.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    REQUESTS = "cirrus_requests", "Responses by site, status class and what the cache did.";
+    RESPONSE_BYTES = "cirrus_response_body_bytes", "Bytes of response bodies sent, by site.";
+    IN_FLIGHT = "cirrus_requests_in_flight", "Requests whose responses are not finished.";
+    DURATION = "cirrus_request_duration_seconds", "From a request's header to its response's last byte.";
+    UPSTREAM_DURATION = "cirrus_upstream_duration_seconds", "From the choice of an endpoint to its response's header.";
+    ACCEPTED = "cirrus_connections_accepted", "Connections from clients.";
+    OPEN = "cirrus_connections_open", "Connections from clients that are open.";
+    REFUSED = "cirrus_connections_refused", "Connections closed at once because limits.connections was reached.";
+    TIMED_OUT = "cirrus_connections_timed_out", "Connections closed because limits.header_time or limits.idle_time was over.";
+    MALFORMED = "cirrus_connections_malformed", "Connections closed because what came was no valid HTTP.";
+    HANDSHAKES = "cirrus_tls_handshakes", "TLS handshakes completed.";
+    HANDSHAKE_FAILURES = "cirrus_tls_handshake_failures", "TLS handshakes that failed.";
+    CONNECTS = "cirrus_upstream_connects", "Connections opened to origins, failed ones included.";
+    CONNECT_FAILURES = "cirrus_upstream_connect_failures", "Connections to origins that could not be opened.";
+    POOL_HITS = "cirrus_upstream_pool_hits", "Requests sent on a pooled connection.";
+    POOL_IDLE = "cirrus_upstream_pool_idle", "Pooled connections that are idle.";
+    STALE_RETRIES = "cirrus_upstream_stale_retries", "Requests sent again because the origin had closed the pooled connection.";
+    EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
+    ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
+    DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
+    CACHE_BYTES = "cirrus_cache_bytes", "Bytes in use by the store.";
+    CACHE_CAPACITY = "cirrus_cache_capacity_bytes", "Bytes the store may use.";
+    CACHE_OBJECTS = "cirrus_cache_objects", "Responses in the store.";
+    CACHE_EVICTED = "cirrus_cache_evicted", "Responses removed to make room.";
+    CONFIG_REVISION = "cirrus_config_revision", "Revision of the configuration in force; grows by one with each that is applied.";
+    CONFIG_APPLIED = "cirrus_config_applied_timestamp_seconds", "When the configuration in force was applied.";
+    CONFIG_REJECTED = "cirrus_config_rejected", "Configurations that were refused because of faults.";
+    CONFIG_SOURCE_ERRORS = "cirrus_config_source_errors", "Errors of the configuration source.";
+    LOG_DROPPED = "cirrus_access_log_dropped", "Access-log lines dropped because the log could not be written fast enough.";
+    BUILD = "cirrus_build_info", "Always 1; the version as a label.";
+}

@@ -1,0 +1,62 @@
+//! The request finds its site and route, and goes down the route's stack.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::{Context, Handler};
+use crate::body::{Request, Response};
+use crate::downstream::hygiene;
+use crate::error::{Error, Kind};
+use crate::routing::Found;
+
+/// Makes the request fit to be routed, and learns its host.
+#[derive(Clone, Debug)]
+pub(crate) struct Admit<H>(pub(crate) H);
+
+/// Finds the site and the route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispatch;
+
+impl<H: Handler> Handler for Admit<H> {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let (request, host) = hygiene::admit(request, &cx.connection)?;
+        cx.host = host;
+        self.0.handle(cx, request).await
+    }
+}
+
+impl Handler for Dispatch {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let snapshot = Arc::clone(&cx.snapshot);
+        let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;
+        cx.site = Some(Arc::clone(site));
+        let uri = request.uri();
+        let route =
+            match site
+                .table
+                .lookup(request.method(), uri.path(), uri.query(), request.headers())
+            {
+                Found::Route { value, .. } => value,
+                Found::MethodNotAllowed(allowed) => return Err(not_allowed(&allowed)),
+                Found::None => return Err(Kind::NoRoute.into()),
+            };
+        route.handle(cx, request).await
+    }
+}
+
+fn not_allowed(allowed: &[http::Method]) -> Error {
+    let names: Vec<_> = allowed.iter().map(http::Method::as_str).collect();
+    match HeaderValue::from_str(&names.join(", ")) {
+        Ok(value) => Error::not_allowed(value),
+        Err(_) => Error::new(Kind::MethodNotAllowed),
+    }
+}

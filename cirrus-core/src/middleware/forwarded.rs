@@ -1,0 +1,165 @@
+//! Tells the origin who asked: `Forwarded` (RFC 7239), `X-Forwarded-*`, `Via` (RFC 9110 §7.6.3), `CDN-Loop` (RFC 8586).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Version;
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
+use tower_layer::Layer;
+
+use super::{Context, Handler};
+use crate::body::{Request, Response};
+use crate::downstream::hygiene;
+use crate::error::{Error, Kind};
+
+pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// Sets the forwarding fields, then those that the site sets on every request to its origins.
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardedLayer {
+    fields: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+/// See [`ForwardedLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarded<H> {
+    inner: H,
+    fields: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+// === impl ForwardedLayer ===
+
+impl ForwardedLayer {
+    /// With the site's own fields, which win over everything else, `Host` included.
+    pub(crate) fn new(fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        Self {
+            fields: fields.into_iter().collect(),
+        }
+    }
+}
+
+impl<H> Layer<H> for ForwardedLayer {
+    type Service = Forwarded<H>;
+
+    fn layer(&self, inner: H) -> Forwarded<H> {
+        Forwarded {
+            inner,
+            fields: Arc::clone(&self.fields),
+        }
+    }
+}
+
+// === impl Forwarded ===
+
+impl<H: Handler> Handler for Forwarded<H> {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        mut request: Request,
+    ) -> Result<Response, Error> {
+        let version = request.version();
+        let headers = request.headers_mut();
+        refuse_loop(headers, &cx.worker.engine.token)?;
+        hygiene::set_host(headers, &cx.host)?;
+        let trusted = cx.snapshot.trusts(cx.connection.peer.ip());
+        set_x_forwarded(headers, cx, trusted);
+        set_forwarded(headers, cx, trusted);
+        headers.append(VIA, via(version));
+        headers.append(&CDN_LOOP, cx.worker.engine.token.clone());
+        for (name, value) in &*self.fields {
+            headers.insert(name, value.clone());
+        }
+        self.inner.handle(cx, request).await
+    }
+}
+
+/// A request that has been through this very process would go round for ever.
+fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
+    let token = token.to_str().unwrap_or_default();
+    let mut members = headers
+        .get_all(&CDN_LOOP)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    let seen = members.any(|member| {
+        member
+            .split(';')
+            .next()
+            .is_some_and(|name| name.trim() == token)
+    });
+    if seen {
+        Err(Error::new(Kind::Loop))
+    } else {
+        Ok(())
+    }
+}
+
+fn set_x_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
+    let peer = cx.connection.peer.ip();
+    if !trusted {
+        for name in [
+            &X_FORWARDED_FOR,
+            &X_FORWARDED_PROTO,
+            &X_FORWARDED_HOST,
+            &X_FORWARDED_PORT,
+            &X_REAL_IP,
+        ] {
+            headers.remove(name);
+        }
+    }
+    let chain = extended(headers, &X_FORWARDED_FOR, &peer.to_string());
+    set(headers, &X_FORWARDED_FOR, &chain);
+    if !headers.contains_key(&X_FORWARDED_PROTO) {
+        headers.insert(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme()));
+    }
+    if !headers.contains_key(&X_FORWARDED_HOST) {
+        set(headers, &X_FORWARDED_HOST, cx.host.as_str());
+    }
+}
+
+fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
+    if !trusted {
+        headers.remove(FORWARDED);
+    }
+    let mut element = String::with_capacity(64);
+    let host = cx.host.as_str();
+    let _ = match cx.connection.peer.ip() {
+        IpAddr::V4(peer) => write!(element, "for={peer}"),
+        // RFC 7239 §6.1: an IPv6 address is bracketed, and so quoted.
+        IpAddr::V6(peer) => write!(element, "for=\"[{peer}]\""),
+    };
+    let _ = write!(element, ";host=\"{host}\";proto={}", cx.scheme().as_str());
+    let chain = extended(headers, &FORWARDED, &element);
+    set(headers, &FORWARDED, &chain);
+}
+
+/// The list that is there already, with one more at its end.
+fn extended(headers: &HeaderMap, name: &HeaderName, last: &str) -> String {
+    let mut list: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    list.push(last);
+    list.join(", ")
+}
+
+fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2.0 cirrus",
+        Version::HTTP_10 => "1.0 cirrus",
+        _ => "1.1 cirrus",
+    })
+}

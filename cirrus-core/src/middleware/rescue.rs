@@ -1,0 +1,215 @@
+//! Every error becomes a response, in one place: plain, small, nothing internal shown.
+
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tower_layer::Layer;
+
+use super::{Context, Handler};
+use crate::body::{Body, Request, Response};
+use crate::error::{Error, Kind, Side};
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Turns errors into responses; nothing above it sees `Err`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RescueLayer;
+
+/// See [`RescueLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct Rescue<H> {
+    inner: H,
+}
+
+/// How the body of an error is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Html,
+    Json,
+    Text,
+}
+
+// === impl RescueLayer ===
+
+impl<H> Layer<H> for RescueLayer {
+    type Service = Rescue<H>;
+
+    fn layer(&self, inner: H) -> Rescue<H> {
+        Rescue { inner }
+    }
+}
+
+// === impl Rescue ===
+
+impl<H: Handler> Handler for Rescue<H> {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let form = Form::wanted(request.headers());
+        match self.inner.handle(cx, request).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                report(cx, &error);
+                cx.error = Some(error.kind());
+                Ok(respond(&error, form))
+            }
+        }
+    }
+}
+
+/// The client's doing is not the operator's worry.
+fn report(cx: &Context, error: &Error) {
+    match error.kind().side() {
+        Side::Downstream => tracing::debug!(host = %cx.host, %error, "refused"),
+        Side::Upstream => tracing::warn!(host = %cx.host, %error, "the origin failed"),
+        Side::Here => tracing::warn!(host = %cx.host, %error, "failed"),
+    }
+}
+
+/// The response that tells a client about an error.
+fn respond(error: &Error, form: Form) -> Response {
+    let status = error.status();
+    let mut response = Response::new(Body::from(form.page(status, error.kind().reason())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if error.kind().side() == Side::Upstream || error.kind() == Kind::Loop {
+        // RFC 9209: what went wrong between here and the origin.
+        if let Ok(value) = HeaderValue::try_from(format!("cirrus; error={}", error.kind().word())) {
+            headers.insert(&PROXY_STATUS, value);
+        }
+    }
+    if let Some(wait) = error.wait() {
+        headers.insert(
+            RETRY_AFTER,
+            HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64),
+        );
+    }
+    if error.kind() == Kind::MethodNotAllowed {
+        headers.insert(http::header::ALLOW, error.allow());
+    }
+    response
+}
+
+// === impl Form ===
+
+impl Form {
+    /// What the client would rather read: the first of the two that `Accept` names, text if neither.
+    fn wanted(headers: &HeaderMap) -> Self {
+        let accept = headers
+            .get(ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let ranges = accept
+            .split(',')
+            .map(|range| range.split(';').next().unwrap_or_default().trim());
+        ranges
+            .filter_map(|range| match range {
+                "text/html" | "application/xhtml+xml" => Some(Self::Html),
+                "application/json" | "application/problem+json" => Some(Self::Json),
+                _ => None,
+            })
+            .next()
+            .unwrap_or(Self::Text)
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Html => "text/html; charset=utf-8",
+            Self::Json => "application/problem+json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// RFC 9457 for JSON. The texts are ours and contain nothing that needs escaping.
+    fn page(self, status: StatusCode, reason: &str) -> String {
+        let (number, title) = (
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("Error"),
+        );
+        match self {
+            Self::Html => format!(
+                "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{number} {title}</title>\
+                 <h1>{number} {title}</h1><p>{reason}.</p></html>\n"
+            ),
+            Self::Json => {
+                format!("{{\"status\":{number},\"title\":\"{title}\",\"detail\":\"{reason}\"}}\n")
+            }
+            Self::Text => format!("{number} {title}: {reason}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn form(accept: &'static str) -> Form {
+        Form::wanted(&HeaderMap::from_iter([(
+            ACCEPT,
+            HeaderValue::from_static(accept),
+        )]))
+    }
+
+    #[test]
+    fn speaks_as_the_client_asks() {
+        assert_eq!(
+            form("text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8"),
+            Form::Html
+        );
+        assert_eq!(form("application/json"), Form::Json);
+        assert_eq!(form("*/*"), Form::Text);
+        assert_eq!(Form::wanted(&HeaderMap::new()), Form::Text);
+    }
+
+    #[test]
+    fn shows_the_kind_and_never_the_cause() {
+        let error = Error::because(Kind::Connect, "10.1.2.3:99 refused");
+        for form in [Form::Html, Form::Json, Form::Text] {
+            let response = respond(&error, form);
+            assert_eq!(response.status(), 502);
+            assert_eq!(
+                response.headers()["proxy-status"],
+                "cirrus; error=connection_refused"
+            );
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            let body = response.body().as_bytes().unwrap().clone();
+            assert!(
+                !String::from_utf8_lossy(&body).contains("10.1.2.3"),
+                "{body:?}"
+            );
+        }
+        let page = Form::Json.page(StatusCode::BAD_GATEWAY, Kind::Connect.reason());
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&page).unwrap()["status"],
+            502
+        );
+    }
+
+    #[test]
+    fn says_when_to_come_again() {
+        let error = Error::new(Kind::NoEndpoint).retry_after(Duration::from_millis(1500));
+        let response = respond(&error, Form::Text);
+        assert_eq!(
+            (
+                response.status().as_u16(),
+                &response.headers()["retry-after"]
+            ),
+            (503, &HeaderValue::from(2))
+        );
+    }
+
+    #[test]
+    fn says_which_methods_are_allowed() {
+        let error = Error::not_allowed(HeaderValue::from_static("GET, HEAD"));
+        let response = respond(&error, Form::Text);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &HeaderValue::from_static("GET, HEAD"))
+        );
+    }
+}

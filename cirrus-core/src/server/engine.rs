@@ -1,0 +1,81 @@
+//! What all workers share.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use tokio::sync::Semaphore;
+
+use super::supervise::Tasks;
+use crate::cache::{CacheStore, Flights};
+use crate::clock::Clock;
+use crate::config::Live;
+use crate::discovery::Discovery;
+use crate::metrics::{Cells, SiteCells, Sites};
+use crate::middleware::{AccessLog, Stack};
+use crate::upstream::Connector;
+
+/// What all workers share. Nothing here is locked on the way of a cache hit.
+pub(crate) struct Engine {
+    /// The configuration in force.
+    pub(crate) live: Live,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Option<Arc<dyn CacheStore>>,
+    pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    /// Fetches that others wait for.
+    pub(crate) flights: Flights,
+    /// Fills and revalidations that outlive the request that began them.
+    pub(crate) tasks: Tasks,
+    pub(crate) connector: Connector,
+    /// Each worker's counters.
+    pub(crate) cells: Box<[Arc<Cells>]>,
+    pub(crate) sites: Arc<Sites>,
+    /// The counters of requests that no site was found for.
+    pub(crate) no_site: Arc<SiteCells>,
+    /// Room for connections.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) log: Arc<AccessLog>,
+    /// This process's name in `CDN-Loop` (RFC 8586).
+    pub(crate) token: HeaderValue,
+    /// Where every request begins.
+    pub(crate) front: Stack,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("revision", &self.live.now().revision)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// An engine with an empty configuration and one worker.
+    pub(crate) fn testing(clock: Arc<dyn Clock>, store: Option<Arc<dyn CacheStore>>) -> Arc<Self> {
+        use crate::config::{Abilities, Compiler, Config};
+        let sites = Arc::new(Sites::new(1));
+        let compiler = Compiler {
+            abilities: Abilities::default(),
+            sites: Arc::clone(&sites),
+        };
+        let (snapshot, _) = compiler
+            .compile(Config::default(), None, clock.now())
+            .unwrap();
+        Arc::new(Self {
+            live: Live::new(snapshot),
+            clock,
+            store,
+            discovery: None,
+            flights: Flights::default(),
+            tasks: Tasks::default(),
+            connector: Connector::default(),
+            cells: Box::new([Arc::default()]),
+            sites,
+            no_site: Arc::new(SiteCells::new("_none".into(), 1)),
+            permits: Arc::new(Semaphore::new(16)),
+            log: Arc::default(),
+            token: HeaderValue::from_static("cirrus-test"),
+            front: crate::middleware::front(Vec::new()),
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! One worker: its pool, its counters, and the way from a request to its response.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::engine::Engine;
+use super::supervise::Tasks;
+use crate::body::{Request, Response};
+use crate::cache::CacheOutcome;
+use crate::downstream::{Activity, Connection};
+use crate::error::Error;
+use crate::metrics::Cells;
+use crate::middleware::{Context, Handler, Record};
+use crate::routing::Host;
+use crate::upstream::pool::Pool;
+
+/// What one worker has to itself.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) engine: Arc<Engine>,
+    /// Which shard of the counters is its own.
+    pub(crate) index: usize,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) cells: Arc<Cells>,
+    /// The connections it serves.
+    pub(crate) connections: Tasks,
+}
+
+/// Room for one connection; gives it back however the connection ends.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    cells: Arc<Cells>,
+    _permit: OwnedSemaphorePermit,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    pub(crate) fn new(engine: Arc<Engine>, index: usize) -> Arc<Self> {
+        let cells = Arc::clone(&engine.cells[index]);
+        Arc::new(Self {
+            engine,
+            index,
+            pool: Arc::default(),
+            cells,
+            connections: Tasks::default(),
+        })
+    }
+
+    /// Room for one more connection, if there is any.
+    pub(crate) fn admit(&self) -> Option<Admission> {
+        let permit = Arc::clone(&self.engine.permits).try_acquire_owned().ok()?;
+        self.cells.accepted.add(1);
+        Some(Admission {
+            cells: Arc::clone(&self.cells),
+            _permit: permit,
+        })
+    }
+
+    /// Answers one request of a connection that a watchdog looks after.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        activity: &Arc<Activity>,
+        request: Request,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        activity.begin();
+        Arc::clone(self).serve(Arc::clone(connection), Some(Arc::clone(activity)), request)
+    }
+
+    /// Answers one request. The response's body tells the log and the counters when it has ended.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        activity: Option<Arc<Activity>>,
+        request: Request,
+    ) -> Response {
+        self.cells.requests.add(1);
+        let engine = Arc::clone(&self.engine);
+        let cx = Context {
+            worker: self,
+            snapshot: engine.live.now(),
+            connection,
+            site: None,
+            host: Host::unknown(),
+            started: Instant::now(),
+            cache: CacheOutcome::default(),
+            asked: None,
+            error: None,
+        };
+        let mut record = Record::new(cx, activity, &request);
+        match engine.front.handle(record.context(), request).await {
+            Ok(response) => record.attach(response),
+            Err(error) => record.attach(unreachable_error(&error)),
+        }
+    }
+}
+
+/// The rescue layer leaves no error; should it, the client gets a plain 500 and the log says why.
+fn unreachable_error(error: &Error) -> Response {
+    tracing::error!(%error, "an error escaped");
+    let mut response = Response::default();
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.cells.closed.add(1);
+    }
+}

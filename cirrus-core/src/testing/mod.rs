@@ -1,0 +1,24 @@
+//! A harness (origin, proxy, client) and one conformance suite for each trait.
+//!
+//! ```
+//! # use cirrus_core::testing::{Client, Origin, proxy, reply};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let origin = Origin::new().get("/", |_| reply("hello")).run().await;
+//! let proxy = proxy::to(&origin).run().await;
+//! let response = Client::to(proxy.address()).get("/").await;
+//! assert_eq!((response.status, response.text()), (200, "hello"));
+//! # }
+//! ```
+
+pub mod cert_suite;
+pub mod certs;
+mod client;
+mod origin;
+pub mod proxy;
+pub mod store_suite;
+
+pub use crate::__cert_provider_suite as cert_provider_suite;
+pub use crate::__store_suite as store_suite;
+pub use client::{Client, Reply};
+pub use origin::{Asked, Describe, Origin, Running as RunningOrigin, reply, scripted};

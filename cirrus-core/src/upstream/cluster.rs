@@ -1,0 +1,236 @@
+//! A named group of endpoints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::balance::RoundRobin;
+use super::h1::Times;
+use super::pool::Transport;
+use crate::discovery::{Endpoint, Endpoints, ServiceName};
+use crate::health::{Ejection, Passive};
+
+/// A named group of endpoints with its balancing, health and time limits.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) name: Arc<str>,
+    /// Where its endpoints come from, if they are not written in the configuration.
+    pub(crate) service: Option<ServiceName>,
+    pub(crate) rules: Rules,
+    set: ArcSwap<Set>,
+    /// When discovery last spoke.
+    heard: Mutex<Option<Instant>>,
+}
+
+/// What a cluster's author decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) connect: Duration,
+    pub(crate) times: Times,
+    pub(crate) ejection: Ejection,
+}
+
+/// One endpoint with what is known about it; the same one through every update that keeps it.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) health: Passive,
+}
+
+/// The endpoints at one moment, with the order in which they are asked.
+#[derive(Debug)]
+struct Set {
+    backends: Box<[Arc<Backend>]>,
+    order: RoundRobin,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// A cluster with these endpoints. Those that `before` had too keep their health.
+    pub(crate) fn new(
+        name: Arc<str>,
+        rules: Rules,
+        service: Option<ServiceName>,
+        endpoints: &Endpoints,
+        before: Option<&Self>,
+    ) -> Self {
+        let before = before.map(|cluster| cluster.set.load_full());
+        let set = ArcSwap::from_pointee(Set::new(endpoints, before.as_deref()));
+        Self {
+            name,
+            service,
+            rules,
+            set,
+            heard: Mutex::default(),
+        }
+    }
+
+    /// Replaces its endpoints. Those that stay keep their health and their pooled connections.
+    pub(crate) fn update(&self, endpoints: &Endpoints) {
+        let set = Set::new(endpoints, Some(&self.set.load()));
+        self.set.store(Arc::new(set));
+    }
+
+    /// Takes over the endpoints of the cluster that this one replaces, until discovery speaks.
+    pub(crate) fn inherit(&self, before: &Self) {
+        self.set.store(before.set.load_full());
+        *self.heard.lock() = *before.heard.lock();
+    }
+
+    /// Discovery spoke.
+    pub(crate) fn heard(&self) {
+        *self.heard.lock() = Some(Instant::now());
+    }
+
+    /// How long ago discovery spoke, if it is asked and ever did.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.heard.lock().map(|heard| heard.elapsed())
+    }
+
+    /// The next endpoint in turn that is neither ejected nor in `tried`.
+    pub(crate) fn pick(&self, tried: &[Arc<Backend>]) -> Option<Arc<Backend>> {
+        let set = self.set.load();
+        let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
+        // With nobody to turn to instead, leaving the only one out would help no one.
+        let only = set.backends.len() == 1;
+        let index = set.order.pick(|index| {
+            let backend = &set.backends[index];
+            untried(backend) && (only || backend.health.out_for().is_none())
+        })?;
+        Some(Arc::clone(&set.backends[index]))
+    }
+
+    /// How long until an ejected endpoint returns; `None` if there is none to wait for.
+    pub(crate) fn next_return(&self) -> Option<Duration> {
+        self.set
+            .load()
+            .backends
+            .iter()
+            .filter_map(|backend| backend.health.out_for())
+            .min()
+    }
+
+    /// How many endpoints it has, and how many of them may be asked.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let set = self.set.load();
+        let up = set
+            .backends
+            .iter()
+            .filter(|backend| backend.health.out_for().is_none())
+            .count();
+        (set.backends.len(), up)
+    }
+}
+
+// === impl Set ===
+
+impl Set {
+    fn new(endpoints: &Endpoints, before: Option<&Self>) -> Self {
+        let known: std::collections::HashMap<&Transport, &Arc<Backend>> = before
+            .iter()
+            .flat_map(|set| set.backends.iter())
+            .map(|backend| (&*backend.transport, backend))
+            .collect();
+        let backend = |endpoint: &Endpoint| {
+            let transport = Transport {
+                url: endpoint.url.clone(),
+                sni: endpoint.sni.clone(),
+            };
+            known.get(&transport).map_or_else(
+                || Arc::new(Backend::new(transport)),
+                |backend| Arc::clone(backend),
+            )
+        };
+        let weights: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        Self {
+            backends: endpoints.iter().map(backend).collect(),
+            order: RoundRobin::new(&weights),
+        }
+    }
+}
+
+// === impl Backend ===
+
+impl Backend {
+    fn new(transport: Transport) -> Self {
+        Self {
+            transport: Arc::new(transport),
+            health: Passive::new(),
+        }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.transport.url.authority()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        connect: Duration::from_secs(1),
+        times: Times {
+            first_byte: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+        },
+        ejection: Ejection {
+            failures: 1,
+            time: Duration::from_secs(10),
+        },
+    };
+
+    fn endpoints(urls: &[&str]) -> Endpoints {
+        urls.iter()
+            .map(|url| Endpoint::new(url.parse().unwrap()))
+            .collect()
+    }
+
+    fn cluster(urls: &[&str]) -> Cluster {
+        Cluster::new("test".into(), RULES, None, &endpoints(urls), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaves_out_the_ejected_and_the_tried() {
+        let cluster = cluster(&["http://a:1", "http://b:1", "http://c:1"]);
+        let a = cluster.pick(&[]).unwrap();
+        a.health.failed(RULES.ejection);
+        let b = cluster.pick(&[]).unwrap();
+        for _ in 0..5 {
+            let picked = cluster.pick(std::slice::from_ref(&b)).unwrap();
+            assert_eq!(picked.address(), "c:1");
+        }
+        assert_eq!(cluster.count(), (3, 2));
+        assert_eq!(cluster.next_return(), Some(RULES.ejection.time));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_only_endpoint_is_never_left_out() {
+        let cluster = cluster(&["http://a:1"]);
+        cluster.pick(&[]).unwrap().health.failed(RULES.ejection);
+        assert!(cluster.pick(&[]).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn health_survives_an_update_and_ends_with_the_endpoint() {
+        let cluster = cluster(&["http://a:1", "http://b:1"]);
+        let a = cluster.pick(&[]).unwrap();
+        a.health.failed(RULES.ejection);
+        cluster.update(&endpoints(&["http://c:1", "http://a:1"]));
+        assert_eq!(cluster.count(), (2, 1), "a is still out");
+        cluster.update(&endpoints(&["http://c:1"]));
+        cluster.update(&endpoints(&["http://c:1", "http://a:1"]));
+        assert_eq!(cluster.count(), (2, 2), "another a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_there_is_nobody_to_pick() {
+        assert!(cluster(&[]).pick(&[]).is_none());
+        assert_eq!(cluster(&[]).next_return(), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Sends a request to a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::cluster::{Backend, Cluster};
+use super::h1::{Failed, Head, Talk, Why};
+use super::pool::Wire;
+use crate::body::{Body, Request, Response};
+use crate::downstream::hygiene;
+use crate::error::{Error, Kind};
+use crate::middleware::{Context, Handler};
+
+/// How many endpoints are tried for one request. Only connecting is tried again: no byte was sent then.
+const MAX_TRIES: usize = 3;
+
+/// What a client is told to wait when there is nobody to ask and no ejected endpoint to wait for.
+const NOBODY_WAIT: Duration = Duration::from_secs(5);
+
+/// The end of a stack: an endpoint of the cluster answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    cluster: Arc<Cluster>,
+}
+
+/// Which endpoint answered, and how long it took.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) backend: Arc<Backend>,
+    /// From the choice to the response's header, connecting included.
+    pub(crate) took: Duration,
+}
+
+// === impl Forward ===
+
+impl Forward {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// Connects to one endpoint after the other until one can be reached.
+    async fn reach(
+        &self,
+        cx: &Context,
+        tried: &mut Vec<Arc<Backend>>,
+    ) -> Result<(Arc<Backend>, Wire), Error> {
+        let mut last = None;
+        while tried.len() < MAX_TRIES {
+            let Some(backend) = self.cluster.pick(tried) else {
+                break;
+            };
+            if let Some(wire) = cx.worker.pool.take(&backend.transport) {
+                cx.worker.cells.pool_hits.add(1);
+                return Ok((backend, wire));
+            }
+            match self.connect(cx, &backend).await {
+                Ok(wire) => return Ok((backend, wire)),
+                Err(error) => last = Some(error),
+            }
+            tried.push(backend);
+        }
+        Err(last.unwrap_or_else(|| self.nobody()))
+    }
+
+    async fn connect(&self, cx: &Context, backend: &Backend) -> Result<Wire, Error> {
+        let rules = &self.cluster.rules;
+        cx.worker.cells.connects.add(1);
+        let error = match cx
+            .worker
+            .engine
+            .connector
+            .connect(&backend.transport, rules.connect)
+            .await
+        {
+            Ok(wire) => return Ok(wire),
+            Err(error) => error,
+        };
+        cx.worker.cells.connect_failures.add(1);
+        let ejected = backend.health.failed(rules.ejection);
+        if ejected {
+            cx.worker.cells.ejections.add(1);
+        }
+        tracing::debug!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ejected, "cannot connect");
+        let kind = if error.kind() == std::io::ErrorKind::TimedOut {
+            Kind::Deadline
+        } else {
+            Kind::Connect
+        };
+        Err(Error::because(kind, error))
+    }
+
+    fn nobody(&self) -> Error {
+        let wait = self.cluster.next_return().unwrap_or(NOBODY_WAIT);
+        Error::because(Kind::NoEndpoint, format!("cluster `{}`", self.cluster.name))
+            .retry_after(wait)
+    }
+
+    async fn exchange(
+        &self,
+        cx: &Context,
+        backend: &Backend,
+        wire: Wire,
+        head: Head<'_>,
+        body: Body,
+    ) -> Result<Response, Failed> {
+        let home = cx.worker.pool.home(&backend.transport);
+        Talk::exchange(wire, head, body, self.cluster.rules.times, home).await
+    }
+
+    async fn ask(&self, cx: &Context, request: Request) -> Result<(Arc<Backend>, Response), Error> {
+        let (parts, mut body) = request.into_parts();
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let head = Head {
+            method: &parts.method,
+            target,
+            headers: &parts.headers,
+        };
+        let mut tried = Vec::new();
+        let (backend, mut wire) = self.reach(cx, &mut tried).await?;
+        loop {
+            let reused = wire.reused;
+            let mut failed = match self.exchange(cx, &backend, wire, head, body).await {
+                Ok(response) => return Ok((backend, response)),
+                Err(failed) => failed,
+            };
+            match failed.body.take() {
+                Some(again) if reused && failed.is_stale() && is_repeatable(head.method) => {
+                    body = again;
+                }
+                _ => return Err(failed.into()),
+            }
+            // The origin closed the idle connection under us; a fresh one tells whether it is well.
+            cx.worker.cells.stale_retries.add(1);
+            wire = self.connect(cx, &backend).await?;
+        }
+    }
+}
+
+impl Handler for Forward {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        request: Request,
+    ) -> Result<Response, Error> {
+        let begun = Instant::now();
+        let (backend, mut response) = self.ask(cx, request).await?;
+        backend.health.succeeded();
+        hygiene::strip(response.headers_mut());
+        add_via(response.headers_mut());
+        cx.asked = Some(Asked {
+            backend,
+            took: begun.elapsed(),
+        });
+        Ok(response)
+    }
+}
+
+/// Safe to send twice: nothing is done twice by it (RFC 9110 §9.2.2).
+fn is_repeatable(method: &Method) -> bool {
+    method.is_idempotent()
+}
+
+/// RFC 9110 §7.6.3; only HTTP/1.1 is spoken to origins.
+fn add_via(headers: &mut HeaderMap) {
+    headers.append(http::header::VIA, HeaderValue::from_static("1.1 cirrus"));
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// A reused connection broke before the origin said anything.
+    fn is_stale(&self) -> bool {
+        self.silent && matches!(self.why, Why::Io(_) | Why::Closed)
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        let kind = match &failed.why {
+            Why::Late => Kind::Deadline,
+            Why::Upload(_) => Kind::Client,
+            Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
+        };
+        Self::because(kind, failed.why)
+    }
+}

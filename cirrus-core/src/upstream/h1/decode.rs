@@ -1,0 +1,178 @@
+//! Response heads from bytes (RFC 9112 §4, §6).
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+
+use super::{MAX_FIELDS, MAX_HEAD, Malformed};
+
+/// A response's status line and header.
+#[derive(Debug)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+}
+
+/// How the response's body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// With the last chunk.
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+/// Takes a head off the front of `buffer`; `None` if it is not all there yet.
+pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let length = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
+        Ok(_) => return Err(Malformed("the header is too large")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many header fields")),
+        Err(_) => return Err(Malformed("the status line or header is not valid")),
+    };
+    let status = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(Malformed("the status is not valid"))?;
+    let version = if parsed.version == Some(1) {
+        Version::HTTP_11
+    } else {
+        Version::HTTP_10
+    };
+    // Where each value stands, so that all of them can share the one buffer.
+    let start = buffer.as_ptr() as usize;
+    let mut places = [(0, 0); MAX_FIELDS];
+    let mut names = Vec::with_capacity(parsed.headers.len());
+    for (place, field) in places.iter_mut().zip(parsed.headers.iter()) {
+        let begin = field.value.as_ptr() as usize - start;
+        *place = (begin, begin + field.value.len());
+        names.push(
+            HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|_| Malformed("a field name is not valid"))?,
+        );
+    }
+    let bytes = buffer.split_to(length).freeze();
+    let headers = fields_of(&bytes, names, &places)?;
+    Ok(Some(ResponseHead {
+        status,
+        version,
+        headers,
+    }))
+}
+
+fn fields_of(
+    bytes: &Bytes,
+    names: Vec<HeaderName>,
+    places: &[(usize, usize)],
+) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(names.len() + 4);
+    for (name, &(begin, end)) in names.into_iter().zip(places) {
+        let value = HeaderValue::from_maybe_shared(bytes.slice(begin..end))
+            .map_err(|_| Malformed("a field value is not valid"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Trailers off the front of `buffer`; `None` if they are not all there yet.
+pub(super) fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let (length, parsed) = match httparse::parse_headers(buffer, &mut fields) {
+        Ok(httparse::Status::Complete(done)) => done,
+        Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err(Malformed("the trailers are too large")),
+        Err(_) => return Err(Malformed("the trailers are not valid")),
+    };
+    let mut headers = HeaderMap::with_capacity(parsed.len());
+    for field in parsed {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| Malformed("a trailer name is not valid"))?;
+        let value = HeaderValue::from_bytes(field.value)
+            .map_err(|_| Malformed("a trailer value is not valid"))?;
+        headers.append(name, value);
+    }
+    buffer.advance(length);
+    Ok(Some(headers))
+}
+
+/// How the body ends, by RFC 9112 §6.3; what could be read in two ways is refused.
+pub(super) fn framing(method: &Method, head: &ResponseHead) -> Result<Framing, Malformed> {
+    let length = content_length(&head.headers)?;
+    let chunked = is_chunked(head)?;
+    if chunked && length.is_some() {
+        return Err(Malformed("both Content-Length and Transfer-Encoding"));
+    }
+    let bodiless = *method == Method::HEAD
+        || head.status.is_informational()
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    Ok(match length {
+        _ if bodiless => Framing::Length(0),
+        Some(length) => Framing::Length(length),
+        None if chunked => Framing::Chunked,
+        None => Framing::Close,
+    })
+}
+
+/// At most one length, of digits only. RFC 9110 §8.6 would let us repair a repeated one; we do not guess.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Malformed("Content-Length is given twice"));
+    }
+    let digits = value.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed("Content-Length is not a number"));
+    }
+    let length = value.to_str().ok().and_then(|digits| digits.parse().ok());
+    length
+        .map(Some)
+        .ok_or(Malformed("Content-Length is too large"))
+}
+
+/// `chunked` alone is the only coding there is; asking for others is not our habit (`TE` is never sent).
+fn is_chunked(head: &ResponseHead) -> Result<bool, Malformed> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(false);
+    };
+    if head.version == Version::HTTP_10 {
+        return Err(Malformed("Transfer-Encoding in HTTP/1.0"));
+    }
+    if codings.next().is_some()
+        || !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    {
+        return Err(Malformed("Transfer-Encoding is not `chunked`"));
+    }
+    Ok(true)
+}
+
+/// Whether the origin keeps the connection open after this response (RFC 9112 §9.3).
+pub(super) fn keeps_alive(head: &ResponseHead) -> bool {
+    let has = |token: &str| {
+        head.headers.get_all(CONNECTION).iter().any(|value| {
+            value.to_str().is_ok_and(|list| {
+                list.split(',')
+                    .any(|part| part.trim().eq_ignore_ascii_case(token))
+            })
+        })
+    };
+    match head.version {
+        Version::HTTP_11 => !has("close"),
+        _ => has("keep-alive") && !has("close"),
+    }
+}

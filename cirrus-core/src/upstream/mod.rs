@@ -1,0 +1,14 @@
+//! The request reaches an origin: cluster → balance → pool or connect → exchange.
+
+pub(crate) mod balance;
+mod cluster;
+mod connect;
+mod forward;
+pub(crate) mod h1;
+pub(crate) mod pool;
+
+pub(crate) use cluster::{Cluster, Rules};
+pub(crate) use connect::Connector;
+pub(crate) use forward::{Asked, Forward};
+pub(crate) use h1::Times;
+pub use pool::{IDLE_TIME, MAX_IDLE};

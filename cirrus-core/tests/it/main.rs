@@ -1,0 +1,31 @@
+//! The engine as its users see it: real sockets, a real origin, bytes in and bytes out.
+
+mod actions;
+mod admin;
+mod config;
+mod drain;
+mod errors;
+mod forwarding;
+mod limits;
+mod plug;
+mod upstream;
+
+use cirrus_core::testing::{Client, RunningOrigin, proxy};
+
+/// A proxy without a cache, and a client of it.
+async fn before(origin: &RunningOrigin) -> (proxy::Running, Client) {
+    let proxy = proxy::new(&site(&origin.url())).run().await;
+    let client = Client::to(proxy.address());
+    (proxy, client)
+}
+
+/// A site for every host with one origin.
+fn site(url: &str) -> String {
+    format!("[[site]]\nhosts = [\"*\"]\n[[site.origin]]\nurl = \"{url}\"\n")
+}
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    format!("http://{}", free.local_addr().unwrap())
+}

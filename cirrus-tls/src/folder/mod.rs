@@ -1,0 +1,184 @@
+//! A directory of certificates.
+
+mod index;
+mod pairs;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::{Clock, SystemClock};
+
+use index::Index;
+use pairs::Pairs;
+
+/// Serves the certificates of a directory: pairs `NAME.pem` (the chain) and `NAME.key`.
+///
+/// **Choice.** By the names inside the certificates, not the files'. An exact name goes before a wildcard, which stands
+/// for one label. If several cover a name, the one that is valid longest; a certificate that is expired or not valid
+/// yet only if there is no other. Clients that name no host get `default.pem`; without it the only certificate, if there
+/// is just one; otherwise they are refused.
+///
+/// **Change.** [`maintain`](CertProvider::maintain) watches the directory and takes changes up within a second; because
+/// notifications get lost, it reads everything again each minute too. All changes come into force at once.
+///
+/// **Trouble.** A pair that is half written, mismatched or unreadable keeps the certificate it had, and so does every
+/// pair if the directory vanishes. It is logged once for each change, and stands in [`report`](Self::report). Deleting
+/// both files ends a pair.
+///
+/// Clones are one folder.
+#[derive(Clone)]
+pub struct Folder(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// What the next reading is compared with; locked by one reading at a time.
+    pairs: Mutex<Pairs>,
+    served: ArcSwap<Served>,
+}
+
+/// What one reading has made of the directory.
+#[derive(Default)]
+struct Served {
+    index: Index,
+    problems: Vec<Problem>,
+}
+
+/// Something in a folder that an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file, or the folder itself.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// The directory cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate directory `{}` cannot be read", path.display())]
+pub struct FolderError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// Serves `path`, and reads it once before it returns (blocking). If that fails, or parts of it do, the folder is
+    /// the poorer for it until they can be read; see [`report`](Self::report).
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self::read(path.into(), Arc::new(SystemClock))
+    }
+
+    /// Like [`at`](Self::at), for programs that would rather not start than start without the directory.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read. Faults of single files are no error.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, FolderError> {
+        let path = path.into();
+        match std::fs::read_dir(&path) {
+            Ok(_) => Ok(Self::at(path)),
+            Err(source) => Err(FolderError { path, source }),
+        }
+    }
+
+    /// With another clock. Reads the directory again.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self::read(self.0.path.clone(), clock)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What is wrong at the moment, by file.
+    #[must_use]
+    pub fn report(&self) -> Vec<Problem> {
+        self.0.served.load().problems.clone()
+    }
+
+    /// Reads the directory now (blocking), without waiting for a notification.
+    pub fn reload(&self) {
+        self.0.reload();
+    }
+
+    fn read(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        let (pairs, served) = (Mutex::default(), ArcSwap::default());
+        let folder = Self(Arc::new(Inner {
+            path,
+            clock,
+            pairs,
+            served,
+        }));
+        folder.reload();
+        folder
+    }
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Folder")
+            .field("path", &self.0.path)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl CertProvider for Folder {
+    fn lookup(&self, hello: &Hello<'_>) -> Lookup {
+        let served = self.0.served.load();
+        let found = match hello.name {
+            Some(name) => served.index.find(name, self.0.clock.now()),
+            None => served.index.nameless(),
+        };
+        found.map_or(Lookup::Unknown, Lookup::Found)
+    }
+
+    async fn load(&self, name: &ServerName) -> Result<Arc<Certificate>, CertError> {
+        match self.lookup(&Hello::new(Some(name))) {
+            Lookup::Found(certificate) => Ok(certificate),
+            Lookup::Cold(_) | Lookup::Unknown => Err(CertError::NotFound(name.clone())),
+        }
+    }
+
+    async fn maintain(&self) {
+        watch::run(&self.0).await;
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn reload(&self) {
+        // What a panic left behind is compared with the files again; nothing in it is trusted.
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.read(&self.path, self.clock.now());
+        let served = Served {
+            index: Index::new(pairs.served()),
+            problems: pairs.problems(),
+        };
+        self.served.store(Arc::new(served));
+    }
+}
+
+// === impl Problem ===
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.message)
+    }
+}
