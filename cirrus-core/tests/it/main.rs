@@ -1,5 +1,7 @@
 //! The engine as its users see it: real sockets, a real origin, bytes in and bytes out.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not get, fails it")]
+
 mod actions;
 mod admin;
 mod config;

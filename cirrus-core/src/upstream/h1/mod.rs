@@ -8,6 +8,9 @@ mod decode;
 mod encode;
 mod talk;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use talk::{Failed, Head, Talk, Times, Why, is_quiet};
 
 /// The origin's bytes are no valid HTTP/1.1, or ambiguous.

@@ -1,0 +1,65 @@
+//! Named clusters: unique, and with endpoints.
+
+use std::collections::HashMap;
+
+use super::Abilities;
+use super::origins::origins;
+use crate::config::faults::Faults;
+use crate::config::model::{ClusterConfig, Config};
+use crate::discovery::ServiceName;
+
+pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Faults) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, cluster) in config.cluster.iter().enumerate() {
+        let path = format!("cluster[{index}]");
+        let name = cluster.name.as_str();
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            faults.error(
+                format!("{path}.name"),
+                Some(name.to_owned()),
+                "a cluster's name is not empty and has no spaces",
+            );
+        }
+        if let Some(first) = seen.insert(name, index) {
+            faults.error(
+                format!("{path}.name"),
+                Some(name.to_owned()),
+                format!("`cluster[{first}]` has this name already; names are unique"),
+            );
+        }
+        cluster_endpoints(config, cluster, &path, abilities, faults);
+    }
+}
+
+fn cluster_endpoints(
+    config: &Config,
+    cluster: &ClusterConfig,
+    path: &str,
+    abilities: Abilities,
+    faults: &mut Faults,
+) {
+    match &cluster.service {
+        Some(service) if !cluster.origin.is_empty() => {
+            faults.error(
+                format!("{path}.service"),
+                Some(service.clone()),
+                "a cluster has either `origin` or `service`, not both",
+            );
+        }
+        Some(service) if ServiceName::new(service.as_str()).is_none() => {
+            faults.error(
+                format!("{path}.service"),
+                Some(service.clone()),
+                "a service has a name",
+            );
+        }
+        Some(service) if !abilities.discovery => {
+            faults.error(format!("{path}.service"), Some(service.clone()), "this program has no service discovery; write the endpoints as `[[cluster.origin]]`");
+        }
+        Some(_) => {}
+        None if cluster.origin.is_empty() => {
+            faults.error(path, None, "the cluster has no endpoints: give it at least one `[[cluster.origin]]`, or a `service`");
+        }
+        None => origins(config, &cluster.origin, &format!("{path}.origin"), faults),
+    }
+}

@@ -1,0 +1,205 @@
+//! One site: it serves something, and every route of it can match.
+
+use super::origins::origins;
+use crate::config::compile::matcher;
+use crate::config::faults::Faults;
+use crate::config::model::{Config, RouteConfig, SiteConfig};
+use crate::routing::{Matcher, PathPattern, Table, Template};
+
+/// One site being checked.
+pub(super) struct SiteCheck<'a> {
+    pub(super) config: &'a Config,
+    pub(super) site: &'a SiteConfig,
+    pub(super) path: String,
+    pub(super) faults: &'a mut Faults,
+}
+
+// === impl SiteCheck ===
+
+impl SiteCheck<'_> {
+    pub(super) fn run(&mut self) {
+        let Self { site, .. } = *self;
+        if site.hosts.is_empty() {
+            self.error("hosts", None, "a site needs at least one host; `\"*\"` is the site for every host no other site has");
+        }
+        if site.cluster.is_some() && !site.origin.is_empty() {
+            self.error(
+                "cluster",
+                site.cluster.clone(),
+                "a site has either `origin` or `cluster`, not both",
+            );
+        }
+        if site.cluster.is_none() && site.origin.is_empty() && site.route.is_empty() {
+            self.error("", None, "the site serves nothing: give it at least one `[[site.origin]]`, a `cluster`, or a `[[site.route]]`");
+        }
+        origins(
+            self.config,
+            &site.origin,
+            &format!("{}.origin", self.path),
+            self.faults,
+        );
+        self.cluster("cluster", site.cluster.as_deref());
+        for (index, route) in site.route.iter().enumerate() {
+            self.route(&format!("route[{index}]"), route);
+        }
+        self.shadows();
+    }
+
+    fn error(&mut self, field: &str, value: Option<String>, message: impl Into<String>) {
+        let path = if field.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}.{field}", self.path)
+        };
+        self.faults.error(&path, value, message.into());
+    }
+
+    fn cluster(&mut self, field: &str, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let names = self
+            .config
+            .cluster
+            .iter()
+            .map(|cluster| cluster.name.as_str());
+        if names.clone().any(|known| known == name) {
+            return;
+        }
+        let near = names
+            .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
+            .min();
+        let message = match near {
+            Some(near) => format!("there is no such cluster; did you mean `{near}`?"),
+            None => "there is no such cluster: define it as `[[cluster]]`".to_owned(),
+        };
+        self.error(field, Some(name.to_owned()), message);
+    }
+
+    fn route(&mut self, field: &str, route: &RouteConfig) {
+        let actions = [
+            ("origin", !route.origin.is_empty()),
+            ("cluster", route.cluster.is_some()),
+            ("redirect", route.redirect.is_some()),
+            ("respond", route.respond.is_some()),
+            ("files", route.files.is_some()),
+        ];
+        let given: Vec<_> = actions
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| *name)
+            .collect();
+        match given[..] {
+            [_] => {}
+            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `redirect`, `respond`, `files`"),
+            _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of these and remove the others"),
+        }
+        origins(
+            self.config,
+            &route.origin,
+            &format!("{}.{field}.origin", self.path),
+            self.faults,
+        );
+        self.cluster(&format!("{field}.cluster"), route.cluster.as_deref());
+        self.redirect(field, route);
+        self.files(field, route);
+    }
+
+    fn redirect(&mut self, field: &str, route: &RouteConfig) {
+        let Some(redirect) = &route.redirect else {
+            return;
+        };
+        let field = format!("{field}.redirect.to");
+        let to = match Template::parse(redirect.to.as_str()) {
+            Ok(to) => to,
+            Err(error) => {
+                return self.error(
+                    &field,
+                    Some(redirect.to.as_str().to_owned()),
+                    error.to_string(),
+                );
+            }
+        };
+        let known: Vec<&str> = ["host", "path"]
+            .into_iter()
+            .chain(route.path.names())
+            .collect();
+        for name in to.names().filter(|name| !known.contains(name)) {
+            let allowed = known
+                .iter()
+                .map(|name| format!("`{{{name}}}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            self.error(
+                &field,
+                Some(format!("{{{name}}}")),
+                format!("nothing of that name can be filled in; allowed here: {allowed}"),
+            );
+        }
+        if let Some(name) = route
+            .path
+            .names()
+            .find(|name| matches!(*name, "host" | "path"))
+        {
+            let message =
+                "`{host}` and `{path}` mean the request's own; give the parameter another name";
+            self.error(
+                &field.replace("redirect.to", "path"),
+                Some(name.to_owned()),
+                message,
+            );
+        }
+    }
+
+    fn files(&mut self, field: &str, route: &RouteConfig) {
+        let Some(files) = &route.files else { return };
+        let field = format!("{field}.files.directory");
+        let shown = Some(files.directory.display().to_string());
+        match std::fs::read_dir(&files.directory) {
+            Ok(_) => {}
+            Err(error) => self.error(
+                &field,
+                shown,
+                format!("cannot read this directory: {error}"),
+            ),
+        }
+    }
+
+    /// Routes that can never match.
+    fn shadows(&mut self) {
+        let routes: Vec<(Matcher, ())> = self
+            .site
+            .route
+            .iter()
+            .map(|route| (matcher(route), ()))
+            .collect();
+        let (_, shadowed) = Table::compile(routes);
+        for shadow in shadowed {
+            let path = format!("{}.route[{}]", self.path, shadow.route);
+            let message = format!(
+                "this route can never match: `{}.route[{}]` takes every request that it would",
+                self.path, shadow.by
+            );
+            self.faults.error(&path, None, message);
+        }
+        let everything = Matcher::new(PathPattern::default());
+        let whole = self
+            .site
+            .route
+            .iter()
+            .position(|route| matcher(route).covers(&everything));
+        if let Some(index) =
+            whole.filter(|_| self.site.cluster.is_some() || !self.site.origin.is_empty())
+        {
+            let field = if self.site.cluster.is_some() {
+                "cluster"
+            } else {
+                "origin"
+            };
+            let message = format!(
+                "never asked: `{}.route[{index}]` takes every request",
+                self.path
+            );
+            self.faults
+                .warning(format!("{}.{field}", self.path), None, message);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The codec on bytes alone; `tests/it/upstream.rs` has it on sockets.
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use proptest::prelude::*;
+
+use super::Malformed;
+use super::chunked::{Chunked, Found};
+use super::decode::{self, Framing, ResponseHead};
+use super::encode;
+
+fn head(bytes: &str) -> Result<Option<ResponseHead>, Malformed> {
+    decode::head(&mut BytesMut::from(bytes))
+}
+
+fn framing(method: &Method, bytes: &str) -> Result<Framing, Malformed> {
+    decode::framing(method, &head(bytes)?.unwrap())
+}
+
+/// Feeds `bytes` in pieces of these sizes; the content and the trailers, or the error.
+fn decoded(bytes: &[u8], sizes: &[usize]) -> Result<Option<(Vec<u8>, HeaderMap)>, Malformed> {
+    let (mut chunked, mut buffer, mut content) = (Chunked::Size, BytesMut::new(), Vec::new());
+    let mut rest = bytes;
+    let mut sizes = sizes.iter().copied().chain(std::iter::repeat(usize::MAX));
+    loop {
+        match chunked.decode(&mut buffer)? {
+            Found::Data(data) => content.extend_from_slice(&data),
+            Found::End(trailers) => return Ok(Some((content, trailers))),
+            Found::More if rest.is_empty() => return Ok(None),
+            Found::More => {
+                let size = sizes.next().unwrap_or(1).clamp(1, rest.len());
+                buffer.extend_from_slice(&rest[..size]);
+                rest = &rest[size..];
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_a_head_and_leaves_what_follows() {
+    let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\na: 1\r\nA: 2\r\nempty:\r\n\r\nbody");
+    let head = decode::head(&mut buffer).unwrap().unwrap();
+    assert_eq!(
+        (head.status, head.version),
+        (StatusCode::OK, Version::HTTP_11)
+    );
+    assert_eq!(
+        head.headers.get_all("a").iter().collect::<Vec<_>>(),
+        ["1", "2"]
+    );
+    assert_eq!(head.headers["empty"], "");
+    assert_eq!(&buffer[..], b"body");
+}
+
+#[test]
+fn waits_for_the_whole_head_and_not_for_ever() {
+    assert!(head("HTTP/1.1 200 OK\r\na: 1\r\n").unwrap().is_none());
+    let endless = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(super::MAX_HEAD));
+    assert_eq!(
+        head(&endless).unwrap_err(),
+        Malformed("the header is too large")
+    );
+    let many = format!(
+        "HTTP/1.1 200 OK\r\n{}\r\n",
+        "a: 1\r\n".repeat(super::MAX_FIELDS + 1)
+    );
+    assert_eq!(
+        head(&many).unwrap_err(),
+        Malformed("too many header fields")
+    );
+}
+
+/// RFC 9112 §6.3
+#[test]
+fn a_body_ends_in_one_way_only() {
+    let get = |fields: &str| framing(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+    assert_eq!(get("content-length: 5\r\n"), Ok(Framing::Length(5)));
+    assert_eq!(get("transfer-encoding: chunked\r\n"), Ok(Framing::Chunked));
+    assert_eq!(get(""), Ok(Framing::Close));
+    for wrong in [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        "content-length: 5\r\ncontent-length: 5\r\n",
+        "content-length: 5, 5\r\n",
+        "content-length: -1\r\n",
+        "content-length: 0x5\r\n",
+        "content-length: 5 5\r\n",
+        "content-length:\r\n",
+        "content-length: 18446744073709551616\r\n",
+        "transfer-encoding: identity\r\n",
+        "transfer-encoding: chunked, gzip\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        assert!(get(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// RFC 9112 §6.3, first rule
+#[test]
+fn some_responses_have_no_body_whatever_they_say() {
+    let response = |status: u16| format!("HTTP/1.1 {status} X\r\ncontent-length: 5\r\n\r\n");
+    for status in [204, 304] {
+        assert_eq!(
+            framing(&Method::GET, &response(status)),
+            Ok(Framing::Length(0))
+        );
+    }
+    assert_eq!(
+        framing(&Method::HEAD, &response(200)),
+        Ok(Framing::Length(0))
+    );
+}
+
+/// RFC 9112 §9.3
+#[test]
+fn knows_whether_the_connection_stays() {
+    let stays = |head: &str| decode::keeps_alive(&self::head(head).unwrap().unwrap());
+    assert!(stays("HTTP/1.1 200 OK\r\n\r\n"));
+    assert!(!stays("HTTP/1.1 200 OK\r\nconnection: x, Close\r\n\r\n"));
+    assert!(!stays("HTTP/1.0 200 OK\r\n\r\n"));
+    assert!(stays("HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\n\r\n"));
+}
+
+/// RFC 9112 §7.1
+#[test]
+fn reads_chunks_with_extensions_and_trailers() {
+    let bytes = b"5;a=b\r\nhello\r\n00001 ; x\r\n!\r\n0\r\nx-sum: 1\r\n\r\nnext";
+    let (content, trailers) = decoded(bytes, &[]).unwrap().unwrap();
+    assert_eq!(
+        (content.as_slice(), &trailers["x-sum"]),
+        (&b"hello!"[..], &HeaderValue::from_static("1"))
+    );
+}
+
+#[test]
+fn refuses_chunks_that_could_be_read_in_two_ways() {
+    for wrong in [
+        &b"5\nhello\r\n0\r\n\r\n"[..],
+        b"\r\nhello",
+        b"-5\r\nhello\r\n",
+        b"+5\r\nhello\r\n",
+        b" 5\r\nhello\r\n",
+        b"0x5\r\nhello\r\n",
+        b"5 5\r\nhello\r\n",
+        b"5\r\nhello!\r\n",
+        b"5\r\nhello0\r\n\r\n",
+        b"11111111111111111\r\n",
+        b"5;a\rb\r\nhello\r\n",
+        b"5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+    ] {
+        assert!(
+            decoded(wrong, &[]).is_err(),
+            "{}",
+            String::from_utf8_lossy(wrong)
+        );
+    }
+    let endless = [b"5;".as_slice(), &[b'x'; 2000]].concat();
+    assert!(decoded(&endless, &[]).is_err());
+}
+
+#[test]
+fn writes_requests_with_host_first_and_one_framing() {
+    let headers = HeaderMap::from_iter([
+        (http::header::ACCEPT, HeaderValue::from_static("*/*")),
+        (http::header::CONTENT_LENGTH, HeaderValue::from_static("99")),
+        (http::header::HOST, HeaderValue::from_static("a")),
+    ]);
+    let written = |method: &Method, length| {
+        let mut out = BytesMut::new();
+        encode::head(
+            &mut out,
+            method,
+            "/x",
+            &headers,
+            encode::Framing::of(method, length),
+        );
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    let begin = "/x HTTP/1.1\r\nhost: a\r\naccept: */*\r\n";
+    assert_eq!(written(&Method::GET, Some(0)), format!("GET {begin}\r\n"));
+    assert_eq!(
+        written(&Method::POST, Some(0)),
+        format!("POST {begin}content-length: 0\r\n\r\n")
+    );
+    assert_eq!(
+        written(&Method::PUT, Some(1_234_567_890)),
+        format!("PUT {begin}content-length: 1234567890\r\n\r\n")
+    );
+    assert_eq!(
+        written(&Method::PUT, None),
+        format!("PUT {begin}transfer-encoding: chunked\r\n\r\n")
+    );
+}
+
+proptest! {
+    #[test]
+    fn chunks_survive_any_splitting(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..8),
+                                    sizes in prop::collection::vec(1usize..40, 0..60)) {
+        let mut bytes = BytesMut::new();
+        for chunk in &chunks {
+            encode::chunk_size(&mut bytes, chunk.len());
+            bytes.extend_from_slice(chunk);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        encode::last_chunk(&mut bytes, None);
+        let (content, trailers) = decoded(&bytes, &sizes).unwrap().unwrap();
+        prop_assert_eq!(content, chunks.concat());
+        prop_assert!(trailers.is_empty());
+        // A body cut short is never taken for a whole one.
+        for end in 0..bytes.len() {
+            prop_assert!(!matches!(decoded(&bytes[..end], &[]), Ok(Some(_))), "cut at {}", end);
+        }
+    }
+
+    #[test]
+    fn nothing_makes_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode::head(&mut BytesMut::from(&bytes[..]));
+        let _ = decode::trailers(&mut BytesMut::from(&bytes[..]));
+        let _ = decoded(&bytes, &[]);
+    }
+}
