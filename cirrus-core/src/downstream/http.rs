@@ -6,6 +6,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -89,6 +90,9 @@ pub(crate) async fn serve<IO>(
     }
 }
 
+/// How long a silent client's connection stays open after it has been told that it ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Why a connection ended before its time.
 enum Broken {
     /// The client said nothing for too long.
@@ -111,21 +115,29 @@ where
 {
     let mut served = pin!(served);
     let mut timer = pin!(tokio::time::sleep_until(activity.next_look()));
-    let mut closing = false;
+    let (mut closing, mut farewell) = (false, false);
     loop {
         tokio::select! {
             biased;
-            result = served.as_mut() => return result.map_err(Broken::Http),
+            result = served.as_mut() => return if farewell { Err(Broken::Silent) } else { result.map_err(Broken::Http) },
             () = drain.begun(), if !closing => {
                 closing = true;
                 close(served.as_mut());
             }
             () = drain.over(), if closing => return Err(Broken::Drained),
             () = timer.as_mut() => {
-                if activity.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                let silent = activity.deadline().is_some_and(|deadline| deadline <= Instant::now());
+                if silent && farewell {
                     return Err(Broken::Silent);
                 }
-                timer.as_mut().reset(activity.next_look());
+                if silent {
+                    // HTTP/2 clients are told before they are left; whoever is silent then too has had their chance.
+                    farewell = true;
+                    close(served.as_mut());
+                    timer.as_mut().reset(Instant::now() + FAREWELL);
+                } else {
+                    timer.as_mut().reset(activity.next_look());
+                }
             }
         }
     }

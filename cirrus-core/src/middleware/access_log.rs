@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::Context;
 use super::record::RequestLine;
@@ -22,6 +23,9 @@ const BUFFER: usize = 64 * 1024;
 /// The longest a line waits in a buffer.
 pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 
+/// How long the end of the process waits for the last lines to be written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// Buffers that may wait for the writer; further lines are dropped and counted.
 const QUEUE: usize = 64;
 
@@ -33,7 +37,14 @@ pub(crate) struct AccessLog(Option<Open>);
 struct Open {
     format: AccessLogFormat,
     buffers: Box<[Mutex<Vec<u8>>]>,
-    writer: SyncSender<Vec<u8>>,
+    writer: SyncSender<Message>,
+}
+
+/// What the writer is told.
+enum Message {
+    Lines(Vec<u8>),
+    /// Everything before this has been written.
+    Written(oneshot::Sender<()>),
 }
 
 /// What a line is made from.
@@ -97,6 +108,17 @@ impl AccessLog {
             open.send(&mut buffer.lock());
         }
     }
+
+    /// Hands every line to the writer and waits until it has written them, [`LAST_WRITE`] at the most.
+    pub(crate) async fn finish(&self) {
+        self.flush();
+        let Some(open) = &self.0 else { return };
+        let (told, written) = oneshot::channel();
+        if open.writer.try_send(Message::Written(told)).is_ok() {
+            // A disk that hangs must not keep the process from ending.
+            let _ = tokio::time::timeout(LAST_WRITE, written).await;
+        }
+    }
 }
 
 // === impl Open ===
@@ -107,10 +129,12 @@ impl Open {
         if buffer.is_empty() {
             return true;
         }
-        match self.writer.try_send(std::mem::take(buffer)) {
+        match self.writer.try_send(Message::Lines(std::mem::take(buffer))) {
             Ok(()) => true,
-            Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) => {
-                *buffer = lines;
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                if let Message::Lines(lines) = message {
+                    *buffer = lines;
+                }
                 false
             }
         }
@@ -122,17 +146,25 @@ fn append(path: &Path) -> io::Result<File> {
 }
 
 /// The writer ends when the log is dropped, after the last line.
-fn start(mut out: impl Write + Send + 'static, lines: Receiver<Vec<u8>>) -> io::Result<()> {
+fn start(mut out: impl Write + Send + 'static, messages: Receiver<Message>) -> io::Result<()> {
     std::thread::Builder::new()
         .name("cirrus-log".to_owned())
         .spawn(move || {
-            for lines in lines {
-                if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
-                    tracing::warn!(%error, "cannot write the access log");
+            for message in messages {
+                match message {
+                    Message::Lines(lines) => write_out(&mut out, &lines),
+                    // Whoever waited may have given up.
+                    Message::Written(told) => drop(told.send(())),
                 }
             }
         })?;
     Ok(())
+}
+
+fn write_out(out: &mut impl Write, lines: &[u8]) {
+    if let Err(error) = out.write_all(lines).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "cannot write the access log");
+    }
 }
 
 // === impl Line ===

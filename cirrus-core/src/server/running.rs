@@ -220,6 +220,7 @@ impl Running {
             self.drain.end();
             all.await;
         }
+        self.engine.log.finish().await;
         self.background.end();
         self.tasks.ended(Duration::from_secs(1)).await;
         tracing::info!("stopped");

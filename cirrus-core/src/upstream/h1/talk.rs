@@ -172,11 +172,8 @@ impl Talk {
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Why>> {
-        let sending = self.poll_send(cx)?;
-        if sending.is_ready() && self.wire.read.capacity() == 0 {
-            // Nothing can be there yet: the request has only just left.
-            self.wire.read.reserve(FIRST_READ);
-        }
+        // Whether it is done or not: an origin may answer before it has read everything.
+        let _ = self.poll_send(cx)?;
         loop {
             if !self.wire.read.is_empty() {
                 match decode::head(&mut self.wire.read)? {
