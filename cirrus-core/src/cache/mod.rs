@@ -1,6 +1,8 @@
 //! Responses kept and used again (RFC 9111).
 //!
 //! [`CacheStore`] is the trait for the places where they are kept; its backends live in `cirrus-cache` and elsewhere.
+//!
+//! [`CacheStore`]: crate::cache::CacheStore
 
 pub mod buffer;
 pub mod epochs;

@@ -2,6 +2,10 @@
 //!
 //! A [`ConfigSource`] gives a [`Config`], as its author wrote it. It is compiled into a [`Snapshot`], what it means,
 //! with every fault reported at once; a configuration with faults changes nothing. Snapshots are published by one swap.
+//!
+//! [`ConfigSource`]: crate::config::ConfigSource
+//! [`Config`]: crate::config::Config
+//! [`Snapshot`]: crate::config::Snapshot
 
 mod check;
 mod compile;

@@ -2,6 +2,8 @@
 //!
 //! The stations, in order: `listen` accepts, `tls` shakes hands ([`CertProvider`]), `http` speaks HTTP/1.1 and HTTP/2,
 //! `hygiene` refuses what is ambiguous and takes away what is meant for one hop only.
+//!
+//! [`CertProvider`]: crate::downstream::CertProvider
 
 mod activity;
 mod cert;
