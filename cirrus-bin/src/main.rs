@@ -1,1 +1,30 @@
-fn main(){}
+//! The reference binary of Cirrus: arguments → wiring → run.
+
+mod commands;
+mod failure;
+mod findings;
+mod log;
+mod output;
+mod serve;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // It fails only if there is one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            ExitCode::FAILURE
+        }
+    }
+}

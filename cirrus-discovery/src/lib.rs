@@ -1,1 +1,43 @@
-//! placeholder
+//! Where Cirrus gets its configuration and its endpoints from: implementations of
+//! [`ConfigSource`](cirrus_core::config::ConfigSource) and [`Discovery`](cirrus_core::discovery::Discovery).
+//!
+//! Configuration:
+//!
+//! * [`File`]: a TOML or JSON file, watched. What most servers want.
+//! * [`Fixed`]: what the program itself says, and may replace at any time. [`proxy_to`] writes a simple one.
+//!
+//! Endpoints of services:
+//!
+//! * [`Table`]: what the program itself says, service by service, and may change at any time.
+//!
+//! ```
+//! use cirrus_core::discovery::{Endpoint, Endpoints};
+//! use cirrus_discovery::{Fixed, Table};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = Fixed::toml(
+//!     r#"
+//!     cluster = [{ name = "pay", service = "payments" }]
+//!     site = [{ hosts = ["pay.example"], cluster = "pay" }]
+//!     "#,
+//! )?;
+//! let payments: Endpoints = [Endpoint::new("http://10.0.0.7:8080".parse()?)].into_iter().collect();
+//! let discovery = Table::new([("payments", payments)]);
+//!
+//! // Later, from anywhere in the program: clones share what they say.
+//! discovery.set("payments", Endpoints::default());
+//! # drop(source);
+//! # Ok(())
+//! # }
+//! ```
+
+mod file;
+mod fixed;
+mod proxy;
+mod reuse;
+mod table;
+
+pub use file::{File, FileError};
+pub use fixed::Fixed;
+pub use proxy::proxy_to;
+pub use table::{Table, UnknownService};

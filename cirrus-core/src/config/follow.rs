@@ -120,6 +120,8 @@ impl Follower {
     fn apply(self: &Arc<Self>, engine: &Arc<Engine>, config: Config) {
         let before = engine.live.now();
         if *before.config == config {
+            // What is in force is wanted again: nothing is being refused any more.
+            *self.status.refusal.lock() = None;
             return;
         }
         let begun = Instant::now();

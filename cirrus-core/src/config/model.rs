@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parse::Document;
+use super::parse::Written;
 use super::value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
 use crate::routing::{HostPattern, PathPattern};
 
@@ -43,7 +43,7 @@ pub struct Config {
     /// Where each field stands in the text it was read from, so that faults found later can point there.
     #[serde(skip)]
     #[schemars(skip)]
-    pub(crate) document: Option<Document>,
+    pub(crate) document: Written,
 }
 
 /// One socket. A change needs a restart.

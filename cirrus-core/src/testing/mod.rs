@@ -14,11 +14,15 @@
 pub mod cert_suite;
 pub mod certs;
 mod client;
+pub mod config_suite;
+pub mod discovery_suite;
 mod origin;
 pub mod proxy;
 pub mod store_suite;
 
 pub use crate::__cert_provider_suite as cert_provider_suite;
+pub use crate::__config_source_suite as config_source_suite;
+pub use crate::__discovery_suite as discovery_suite;
 pub use crate::__store_suite as store_suite;
 pub use client::{Client, Reply};
 pub use origin::{Asked, Describe, Origin, Running as RunningOrigin, reply, scripted};

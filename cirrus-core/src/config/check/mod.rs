@@ -53,7 +53,7 @@ pub fn check(config: &Config, abilities: Abilities) -> Faults {
         }
         .run();
     }
-    if let Some(document) = &config.document {
+    if let Some(document) = &config.document.0 {
         faults.locate(document);
     }
     faults

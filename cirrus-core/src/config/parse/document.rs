@@ -146,13 +146,16 @@ impl Document {
     }
 }
 
-impl PartialEq for Document {
+/// The text that a configuration was read from, if it was read from one. Configurations compare by what they say, not by
+/// where they say it: any two of these are equal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written(pub(crate) Option<Document>);
+
+impl PartialEq for Written {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
-
-impl Eq for Document {}
 
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,6 +20,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 pub use document::Document;
+pub(crate) use document::Written;
 pub(crate) use limits::check_values;
 
 use self::settle::Settle;
@@ -121,7 +122,7 @@ fn parse(text: &str, file: Option<&Path>, format: Format) -> Result<(Config, Fau
         ControlFlow::Break(most) => return Err(most.note(faults)),
     };
     let config = Config {
-        document: Some(document),
+        document: Written(Some(document)),
         ..config
     };
     check(&config, &tree, &mut faults);
@@ -167,7 +168,7 @@ fn check(config: &Config, tree: &Tree, faults: &mut Faults) {
             faults.push(fault);
         }
     }
-    if let Some(document) = &config.document {
+    if let Some(document) = &config.document.0 {
         faults.locate(document);
     }
 }

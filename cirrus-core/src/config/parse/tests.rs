@@ -41,7 +41,7 @@ fn an_empty_text_is_the_default() {
         let (config, warnings) = Config::parse(text, format).unwrap();
         assert_eq!(
             Config {
-                document: None,
+                document: Written::default(),
                 ..config
             },
             Config::default()
@@ -297,7 +297,7 @@ fn faults_are_told_as_data_too() {
 #[test]
 fn a_document_knows_where_fields_stand() {
     let config = accepted(MANY_GOOD);
-    let document = config.document.unwrap();
+    let document = config.document.0.unwrap();
     let line = |path: &str| {
         document
             .place(path)
@@ -337,7 +337,7 @@ fn faults_found_later_are_put_in_their_places() {
     );
     faults.error("site[0].origin[0].sni", None, "no TLS here");
     faults.error("", None, "something general");
-    faults.locate(config.document.as_ref().unwrap());
+    faults.locate(config.document.0.as_ref().unwrap());
     insta::assert_snapshot!(faults.to_string());
 }
 

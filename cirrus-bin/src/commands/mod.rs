@@ -1,0 +1,81 @@
+//! What the program can be asked to do; a file for each command.
+
+mod check;
+mod completions;
+mod demo;
+mod proxy;
+mod run;
+mod schema;
+mod values;
+mod version;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// A caching reverse proxy and CDN edge.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cirrus",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  cirrus demo                                  see caching at work, with nothing to prepare
+  cirrus proxy --to http://127.0.0.1:3000      put a cache in front of a program
+  cirrus check --config cirrus.toml            look for mistakes
+  cirrus run --config cirrus.toml              serve what a file says
+
+Environment:
+  CIRRUS_LOG   what is logged to standard error, such as `debug` or `info,cirrus_core=debug` [default: info]
+  NO_COLOR     no colours, even on a terminal"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Proxy(proxy::Proxy),
+    Run(run::Run),
+    Check(check::Check),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    Version(version::Version),
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Whatever should end the program with status 1.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Demo(command) => command.run(),
+            Command::Proxy(command) => command.run(),
+            Command::Run(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Schema(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Version(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! The registry: what a configuration names, and the part of the program that does it.
+
+use std::net::SocketAddr;
+
+use cirrus_cache::MemoryStore;
+use cirrus_core::config::{
+    Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, Faults, Format, OriginUrl,
+    Size,
+};
+use cirrus_core::server::Builder;
+use cirrus_core::{BoxError, Server};
+use cirrus_tls::{Chain, Folder, SelfSigned};
+use serde_json::{Value, json};
+
+/// An edge that needs no file: every host, to these origins.
+#[derive(Debug)]
+pub(crate) struct Edge<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) origins: &'a [OriginUrl],
+    /// Memory for responses; without it none are kept.
+    pub(crate) cache: Option<Size>,
+    /// The largest response that is kept, if not an eighth of the memory.
+    pub(crate) max_object: Option<Size>,
+    /// The `Host` that origins see, if not the client's.
+    pub(crate) host: Option<&'a str>,
+}
+
+/// A builder with every part that `config` names. `source` is followed from then on.
+///
+/// # Errors
+///
+/// A part cannot be had. Faults of the configuration itself are found by the builder.
+pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Builder, BoxError> {
+    let builder = Server::builder().config(source).cache(store(&config.cache));
+    Ok(match certificates(&config.certificates)? {
+        Some(chain) => builder.certs(chain),
+        None => builder,
+    })
+}
+
+/// What a server of [`builder`] can do.
+pub(crate) fn abilities(config: &Config) -> Abilities {
+    let certificates = &config.certificates;
+    Abilities::new(
+        false,
+        certificates.directory.is_some() || certificates.self_signed,
+    )
+}
+
+fn store(config: &CacheConfig) -> MemoryStore {
+    let builder = MemoryStore::builder().capacity(config.memory.bytes());
+    match config.max_object {
+        Some(size) => builder.max_object(size.bytes()).build(),
+        None => builder.build(),
+    }
+}
+
+/// The directory first; a certificate made up on the spot only for names that it does not cover.
+fn certificates(config: &CertificatesConfig) -> Result<Option<Chain>, BoxError> {
+    let mut chain = Chain::default();
+    if let Some(directory) = &config.directory {
+        chain = chain.then(Folder::open(directory).map_err(with_cause)?);
+    }
+    if config.self_signed {
+        chain = chain.then(SelfSigned::new());
+    }
+    Ok((config.directory.is_some() || config.self_signed).then_some(chain))
+}
+
+fn with_cause(error: impl std::error::Error) -> BoxError {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}").into(),
+        None => error.to_string().into(),
+    }
+}
+
+// === impl Edge ===
+
+impl Edge<'_> {
+    /// The configuration, as if somebody had written it.
+    ///
+    /// # Errors
+    ///
+    /// What [`cirrus_core::config::check`] finds, in words about the arguments.
+    pub(crate) fn config(&self) -> Result<Config, BoxError> {
+        let text = self.written().to_string();
+        let (config, _) = Config::parse(&text, Format::Json).map_err(in_words)?;
+        let faults = cirrus_core::config::check(&config, abilities(&config));
+        let (config, _) = faults.or(config).map_err(in_words)?;
+        Ok(config)
+    }
+
+    fn written(&self) -> Value {
+        let origins = self
+            .origins
+            .iter()
+            .map(|url| json!({ "url": url.to_string() }));
+        let mut config = json!({
+            "listen": [{ "address": self.listen }],
+            "site": [{
+                "hosts": ["*"],
+                "cache": { "enable": self.cache.is_some() },
+                "origin": origins.collect::<Vec<_>>(),
+            }],
+        });
+        if let Some(address) = self.admin {
+            config["admin"] = json!({ "address": address });
+        }
+        if let Some(memory) = self.cache {
+            config["cache"]["memory"] = json!(memory.to_string());
+        }
+        if let Some(size) = self.max_object {
+            config["cache"]["max_object"] = json!(size.to_string());
+        }
+        if let Some(host) = self.host {
+            config["site"][0]["upstream_headers"] = json!({ "host": host });
+        }
+        config
+    }
+}
+
+/// The places are those of a text that nobody has written, so only the messages are told.
+fn in_words(faults: Faults) -> BoxError {
+    let told = faults.iter().map(|fault| match &fault.value {
+        Some(value) => format!("{value}: {}", fault.message),
+        None => fault.message.clone(),
+    });
+    told.collect::<Vec<_>>().join("\n").into()
+}

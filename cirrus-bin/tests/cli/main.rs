@@ -1,0 +1,10 @@
+//! The program as its users meet it: arguments in; text, status and traffic out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod check;
+mod demo;
+mod proxy;
+mod run;
+mod support;
+mod texts;
