@@ -110,7 +110,8 @@ pub struct LimitsConfig {
 pub struct CacheConfig {
     /// Memory for stored responses, metadata included; at least 1 MiB. A change needs a restart.
     pub memory: Size,
-    /// The largest body that is stored; larger ones pass through. By default an eighth of `memory`.
+    /// The largest body that is stored; larger ones pass through. By default an eighth of `memory`;
+    /// at most a quarter.
     /// A change needs a restart.
     pub max_object: Option<Size>,
 }

@@ -134,7 +134,7 @@ pub(super) async fn serve(bound: Bound, state: Arc<State>, drain: Drain) {
     let Some(Ok(listener)) = socket.map(TcpListener::from_std) else {
         return tracing::error!(%address, "the admin socket cannot be used");
     };
-    tracing::info!(%address, "the admin listener serves");
+    tracing::debug!(%address, "the admin listener serves");
     let (connections, room) = (Tasks::default(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     loop {
         let accepted = tokio::select! {

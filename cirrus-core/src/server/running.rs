@@ -92,7 +92,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
     }
     parts.begin();
     for address in &running.addresses {
-        tracing::info!(%address, "listening");
+        tracing::debug!(%address, "listening");
     }
     Ok(running)
 }

@@ -41,22 +41,27 @@ impl Abilities {
 pub fn check(config: &Config, abilities: Abilities) -> Faults {
     let mut faults = Faults::default();
     check_values(config, &mut faults);
-    listeners(config, abilities, &mut faults);
-    clusters(config, abilities, &mut faults);
-    hosts(config, &mut faults);
+    structure(config, abilities, &mut faults);
+    if let Some(document) = &config.document.0 {
+        faults.locate(document);
+    }
+    faults
+}
+
+/// How the values belong together.
+pub(in crate::config) fn structure(config: &Config, abilities: Abilities, faults: &mut Faults) {
+    listeners(config, abilities, faults);
+    clusters(config, abilities, faults);
+    hosts(config, faults);
     for (index, site) in config.site.iter().enumerate() {
         SiteCheck {
             config,
             site,
             path: format!("site[{index}]"),
-            faults: &mut faults,
+            faults,
         }
         .run();
     }
-    if let Some(document) = &config.document.0 {
-        faults.locate(document);
-    }
-    faults
 }
 
 /// The name of a site in metrics and logs.

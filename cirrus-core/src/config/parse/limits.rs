@@ -67,10 +67,10 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
         let message = format!("{} is too small: at least 1MiB is allowed", cache.memory);
         faults.error("cache.memory", Some(cache.memory.to_string()), message);
     }
-    if let Some(largest) = cache.max_object.filter(|largest| *largest > cache.memory) {
+    let most = Size::of(cache.memory.bytes() / 4);
+    if let Some(largest) = cache.max_object.filter(|largest| *largest > most) {
         let message = format!(
-            "{largest} is too large: at most the {} of `cache.memory` is allowed",
-            cache.memory
+            "{largest} is too large: at most a quarter of `cache.memory` ({most}) is allowed"
         );
         faults.error("cache.max_object", Some(largest.to_string()), message);
     }

@@ -25,6 +25,7 @@ pub(crate) use limits::check_values;
 
 use self::settle::Settle;
 use self::tree::{DEEPEST, Tree};
+use super::check::{Abilities, structure};
 use super::faults::{Fault, Faults};
 use super::model::Config;
 
@@ -159,18 +160,31 @@ fn report(blemishes: &[Blemish], document: &Document, faults: &mut Faults) {
 fn check(config: &Config, tree: &Tree, faults: &mut Faults) {
     let mut found = Faults::default();
     check_values(config, &mut found);
+    if faults.is_fatal() {
+        // Nobody will compile this: what else is wrong with it is said now. What the program can do is not asked.
+        structure(config, Abilities::new(true, true), &mut found);
+    }
+    let wrong: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
     for mut fault in found {
         fault.path = tree.original(&fault.path);
         // A default that stands in for a wrong value says nothing about the others.
         let compared = fault.path == "cache.max_object"
             && faults.iter().any(|other| other.path == "cache.memory");
-        if !compared {
+        // Nor does what is missing only because it was wrong.
+        let follows = wrong.iter().any(|path| is_within(path, &fault.path));
+        if !compared && !follows {
             faults.push(fault);
         }
     }
     if let Some(document) = &config.document.0 {
         faults.locate(document);
     }
+}
+
+/// Whether `path` is `outer`, or leads to something inside of it.
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 // === impl Blemish ===

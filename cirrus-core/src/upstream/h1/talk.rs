@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncWrite, ReadBuf};
@@ -357,10 +356,6 @@ impl Talk {
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        // What a HEAD or 304 says about the length is about another response; a body's own is made from it.
-        if matches!(framing, decode::Framing::Length(length) if length > 0) {
-            response.headers_mut().remove(CONTENT_LENGTH);
-        }
         Ok(response)
     }
 }
