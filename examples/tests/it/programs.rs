@@ -1,0 +1,181 @@
+//! What each program promises.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, certs, reply};
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::program::{Program, until};
+
+const ANY: &str = "127.0.0.1:0";
+
+/// Answers every path with a page that may be kept.
+async fn origin() -> RunningOrigin {
+    let page = |_| reply("page").with("cache-control", "max-age=60");
+    Origin::new().get("*", page).run().await
+}
+
+/// Answers every path with its name, which nobody may keep.
+async fn named(name: &'static str) -> RunningOrigin {
+    Origin::new().get("*", move |_| reply(name)).run().await
+}
+
+/// The second of two requests does not reach the origin.
+async fn caches(client: &mut Client, origin: &RunningOrigin) {
+    let first = client.get("/cached").await;
+    assert_eq!((first.status, first.text()), (200, "page"));
+    let second = client.get("/cached").await;
+    assert_eq!((second.status, second.text()), (200, "page"));
+    let status = second.header("cache-status");
+    assert!(status.starts_with("cirrus; hit"), "{status}");
+    assert_eq!(origin.count(), 1);
+}
+
+/// A client that shakes hands for `name`, if it likes the certificate.
+async fn secure(
+    program: &mut Program,
+    name: &'static str,
+    pair: &certs::Pair,
+) -> std::io::Result<Client> {
+    let address = program.address().await;
+    let config = certs::client_trusting(std::slice::from_ref(&pair.der), &[b"http/1.1"]);
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).unwrap();
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    Ok(Client::to(address).over(stream))
+}
+
+fn write_pair(directory: &Path, name: &str) -> certs::Pair {
+    let pair = certs::for_names(&[name]);
+    std::fs::write(directory.join(format!("{name}.pem")), &pair.chain_pem).unwrap();
+    std::fs::write(directory.join(format!("{name}.key")), &pair.key_pem).unwrap();
+    pair
+}
+
+#[tokio::test]
+async fn quickstart_caches_and_speaks_tls() {
+    let (origin, directory) = (origin().await, TempDir::new().unwrap());
+    let certs = directory.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    let pair = write_pair(&certs, "shop.example");
+    let config = format!(
+        r#"
+        certificates = {{ directory = "certs" }}
+        listen = [{{ address = "{ANY}" }}, {{ address = "{ANY}", tls = true }}]
+        site = [{{ hosts = ["shop.example"], cache = {{ enable = true }}, origin = [{{ url = "{}" }}] }}]
+        "#,
+        origin.url()
+    );
+    std::fs::write(directory.path().join("cirrus.toml"), config).unwrap();
+    let mut program = Program::start_in(directory.path(), "quickstart", &[]);
+    caches(&mut program.client().await, &origin).await;
+    let mut client = secure(&mut program, "shop.example", &pair).await.unwrap();
+    assert_eq!(client.get("/").await.text(), "page");
+    assert_eq!(origin.asked()[1].header("x-forwarded-proto"), "https");
+}
+
+#[tokio::test]
+async fn custom_layer_numbers_requests() {
+    let origin = origin().await;
+    let mut program = Program::start("custom_layer", &[&origin.url(), ANY]);
+    let mut client = program.client().await;
+    for number in ["1", "2"] {
+        let reply = client.get("/").await;
+        assert_eq!(
+            (reply.text(), reply.header("x-request-id")),
+            ("page", number.into())
+        );
+    }
+    // The second was a hit: the layer is around the cache.
+    let asked = origin.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].header("x-request-id"), "1");
+}
+
+#[tokio::test]
+async fn custom_cache_store_keeps_responses() {
+    let origin = origin().await;
+    let mut program = Program::start("custom_cache_store", &[&origin.url(), ANY]);
+    caches(&mut program.client().await, &origin).await;
+}
+
+#[tokio::test]
+async fn custom_config_source_serves_what_is_typed() {
+    let (one, two) = (named("one").await, named("two").await);
+    let mut program = Program::start("custom_config_source", &[ANY]);
+    let mut client = program.client().await;
+    assert_eq!(client.get("/").await.status, 404);
+    program
+        .type_line(&format!("shop.example {}", one.url()))
+        .await;
+    until(&mut client, "/", "one").await;
+    program.type_line("shop.example nowhere").await;
+    program
+        .type_line(&format!("shop.example {}", two.url()))
+        .await;
+    until(&mut client, "/", "two").await;
+    program.ends_with_its_input().await;
+}
+
+#[tokio::test]
+async fn custom_discovery_follows_its_file() {
+    let (one, two) = (named("one").await, named("two").await);
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("roster");
+    std::fs::write(&file, format!("web {}\n", one.url())).unwrap();
+    let mut program = Program::start("custom_discovery", &[file.to_str().unwrap(), ANY]);
+    let mut client = program.client().await;
+    until(&mut client, "/", "one").await;
+    std::fs::write(&file, format!("web {}\nweb nowhere\n", two.url())).unwrap();
+    until(&mut client, "/", "two").await;
+}
+
+#[tokio::test]
+async fn custom_cert_provider_fetches_what_is_asked_for() {
+    let (origin, directory) = (origin().await, TempDir::new().unwrap());
+    let path = directory.path().to_str().unwrap();
+    let mut program = Program::start("custom_cert_provider", &[&origin.url(), path, ANY]);
+    // Nothing is there yet when it starts.
+    let pair = write_pair(directory.path(), "shop.example");
+    let mut client = secure(&mut program, "shop.example", &pair).await.unwrap();
+    assert_eq!(client.get("/").await.text(), "page");
+}
+
+#[tokio::test]
+async fn custom_cert_provider_refuses_other_names() {
+    let (origin, directory) = (origin().await, TempDir::new().unwrap());
+    let path = directory.path().to_str().unwrap();
+    let mut program = Program::start("custom_cert_provider", &[&origin.url(), path, ANY]);
+    let pair = write_pair(directory.path(), "shop.example");
+    assert!(secure(&mut program, "other.example", &pair).await.is_err());
+}
+
+#[tokio::test]
+async fn inside_axum_is_behind_the_apps_own_routes() {
+    let origin = origin().await;
+    let mut program = Program::start("inside_axum", &[&origin.url(), ANY]);
+    let mut client = program.client().await;
+    assert_eq!(client.get("/hello").await.text(), "Hello from the app.");
+    assert_eq!(origin.count(), 0);
+    caches(&mut client, &origin).await;
+    assert_eq!(origin.asked()[0].header("x-forwarded-for"), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn hyper_only_serves_several_connections() {
+    let origin = origin().await;
+    let mut program = Program::start("hyper_only", &[&origin.url(), ANY]);
+    let address = program.address().await;
+    let mut first = Client::to(address);
+    caches(&mut first, &origin).await;
+    assert_eq!(origin.asked()[0].header("x-forwarded-for"), "127.0.0.1");
+    assert_eq!(Client::to(address).get("/cached").await.text(), "page");
+    assert_eq!(origin.count(), 1);
+}
