@@ -49,6 +49,8 @@ pub enum Kind {
     Deadline,
     /// The client went away or broke its own request's body.
     Client,
+    /// The client stopped sending in the middle of its request.
+    Stalled,
     /// A fault of our own.
     Internal,
 }
@@ -188,7 +190,8 @@ impl Kind {
             | Self::Misdirected
             | Self::NoRoute
             | Self::MethodNotAllowed
-            | Self::Client => Side::Downstream,
+            | Self::Client
+            | Self::Stalled => Side::Downstream,
             Self::NoEndpoint | Self::Connect | Self::Exchange | Self::Deadline => Side::Upstream,
             Self::Loop | Self::Overload | Self::Internal => Side::Here,
         }
@@ -210,6 +213,7 @@ impl Kind {
             Self::Exchange => "the origin's answer broke off or was malformed",
             Self::Deadline => "the origin took too long",
             Self::Client => "the client went away",
+            Self::Stalled => "the request did not come to its end in time",
             Self::Internal => "something went wrong here",
         }
     }
@@ -230,6 +234,7 @@ impl Kind {
             Self::Exchange => "http_protocol_error",
             Self::Deadline => "http_response_timeout",
             Self::Client => "client_gone",
+            Self::Stalled => "client_stalled",
             Self::Internal => "proxy_internal_error",
         }
     }
@@ -239,6 +244,7 @@ impl From<Kind> for StatusCode {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::BadRequest | Kind::Client => Self::BAD_REQUEST,
+            Kind::Stalled => Self::REQUEST_TIMEOUT,
             Kind::NoSite | Kind::NoRoute => Self::NOT_FOUND,
             Kind::Misdirected => Self::MISDIRECTED_REQUEST,
             Kind::MethodNotAllowed => Self::METHOD_NOT_ALLOWED,

@@ -60,6 +60,15 @@ impl Activity {
         }
     }
 
+    /// A finished response is still on its way to a slow client.
+    pub(crate) fn moved(&self) {
+        if self.in_flight.load(Ordering::Relaxed) == 0
+            && self.wait.load(Ordering::Relaxed) & READING == 0
+        {
+            self.wait.store(self.millis() << 1, Ordering::Relaxed);
+        }
+    }
+
     /// When the present wait is over; `None` while requests are in flight.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.in_flight.load(Ordering::Relaxed) > 0 {
@@ -121,7 +130,16 @@ mod tests {
         activity.end();
         assert_eq!(left(&activity), Some(60));
         tokio::time::advance(Duration::from_secs(30)).await;
+        activity.moved();
+        assert_eq!(
+            left(&activity),
+            Some(60),
+            "a slow client that goes on reading"
+        );
         activity.heard();
         assert_eq!(left(&activity), Some(10));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        activity.moved();
+        assert_eq!(left(&activity), Some(6), "a header takes as long as it may");
     }
 }

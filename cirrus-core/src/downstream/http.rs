@@ -49,6 +49,7 @@ pub(crate) async fn serve<IO>(
         let served = http2::Builder::new(TaskExecutor)
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.header_bytes)
+            .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(io), service);
         watch(
             served,
@@ -61,6 +62,7 @@ pub(crate) async fn serve<IO>(
         let io = Heard {
             io,
             activity: Arc::clone(&activity),
+            blocked: false,
         };
         let served = http1::Builder::new()
             // Its timer would be made anew for every request; `watch` has one for the connection.
@@ -89,6 +91,9 @@ pub(crate) async fn serve<IO>(
         }
     }
 }
+
+/// How much of each HTTP/2 stream's response waits in memory for a client that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long a silent client's connection stays open after it has been told that it ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -149,6 +154,8 @@ pin_project_lite::pin_project! {
         #[pin]
         io: IO,
         activity: Arc<Activity>,
+        // The last write found no room.
+        blocked: bool,
     }
 }
 
@@ -168,13 +175,25 @@ impl<IO: AsyncRead> AsyncRead for Heard<IO> {
     }
 }
 
+/// A slow client takes what was still to be written.
+fn moved(blocked: &mut bool, activity: &Activity, written: &Poll<io::Result<usize>>) {
+    if written.is_pending() {
+        *blocked = true;
+    } else if std::mem::take(blocked) {
+        activity.moved();
+    }
+}
+
 impl<IO: AsyncWrite> AsyncWrite for Heard<IO> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write(cx, buf)
+        let this = self.project();
+        let written = this.io.poll_write(cx, buf);
+        moved(this.blocked, this.activity, &written);
+        written
     }
 
     fn poll_write_vectored(
@@ -182,7 +201,10 @@ impl<IO: AsyncWrite> AsyncWrite for Heard<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write_vectored(cx, bufs)
+        let this = self.project();
+        let written = this.io.poll_write_vectored(cx, bufs);
+        moved(this.blocked, this.activity, &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

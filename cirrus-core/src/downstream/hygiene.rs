@@ -29,9 +29,10 @@ pub(crate) fn admit(
     }
     let host = host(&request, connection)?;
     refuse_misdirected(&request, connection, &host)?;
-    let target = target(request.uri())?;
+    let target = target(request.method(), request.uri())?;
     *request.uri_mut() = Uri::from(target);
     strip(request.headers_mut());
+    join_cookies(request.headers_mut());
     // The body is asked for as soon as somebody reads it (RFC 9110 §10.1.1); origins get it without asking.
     request.headers_mut().remove(header::EXPECT);
     Ok((request, host))
@@ -100,14 +101,17 @@ fn refuse_misdirected(
 }
 
 /// Path and query in their one way to be written.
-fn target(uri: &Uri) -> Result<PathAndQuery, Error> {
+fn target(method: &Method, uri: &Uri) -> Result<PathAndQuery, Error> {
     let Some(target) = uri.path_and_query() else {
-        return Ok(PathAndQuery::from_static("/"));
+        // `host:port` alone is a target for CONNECT only (RFC 9112 §3.2.3).
+        return Err(bad("the target has no path"));
     };
     let path = match target.path() {
         // `OPTIONS *` is about the server as a whole.
-        "*" => return Ok(target.clone()),
+        "*" if *method == Method::OPTIONS => return Ok(target.clone()),
         path if !path.starts_with('/') => return Err(bad("the target has no path")),
+        // No URI has one (RFC 3986), and half the world reads it as a slash: `/a\..\admin` would climb.
+        path if path.contains('\\') => return Err(bad("a backslash in the path")),
         path => normal_path(path)?,
     };
     match (path, target.query()) {
@@ -205,6 +209,21 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         header::PROXY_AUTHENTICATE,
     ] {
         headers.remove(name);
+    }
+}
+
+/// HTTP/2 clients may send a cookie in crumbs; whoever speaks anything else gets it whole (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(whole) = HeaderValue::from_maybe_shared(bytes::Bytes::from(crumbs.join(&b"; "[..]))) {
+        headers.insert(header::COOKIE, whole);
     }
 }
 
@@ -316,7 +335,14 @@ mod tests {
         ] {
             assert_eq!(path(written), Ok(meant.to_owned()), "{written}");
         }
-        for wrong in ["/../etc", "/a/%2e%2e/../x", "/%zz", "/%4", "/%00"] {
+        for wrong in [
+            "/a\\..\\b",
+            "/../etc",
+            "/a/%2e%2e/../x",
+            "/%zz",
+            "/%4",
+            "/%00",
+        ] {
             assert_eq!(path(wrong), Err(Kind::BadRequest), "{wrong}");
         }
     }

@@ -110,13 +110,15 @@ pub(crate) async fn accept(
             () = drain.begun() => return,
         };
         match accepted {
-            Ok((stream, peer)) => begin(
-                stream,
-                Connection::plain(peer, local),
-                tls.clone(),
-                &worker,
-                &drain,
-            ),
+            Ok((stream, peer)) => {
+                // Behind `0.0.0.0` each connection has an address of its own.
+                let local = match local.ip().is_unspecified() {
+                    true => stream.local_addr().unwrap_or(local),
+                    false => local,
+                };
+                let connection = Connection::plain(peer, local);
+                begin(stream, connection, tls.clone(), &worker, &drain);
+            }
             Err(error) if is_fleeting(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, %local, "cannot accept connections; trying again");
@@ -166,7 +168,11 @@ async fn secure(
     worker: Arc<Worker>,
     drain: Drain,
 ) {
-    match tls.accept(stream).await {
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        () = drain.over() => return,
+    };
+    match shaken {
         Ok((stream, handshake)) => {
             worker.cells.handshakes.add(1);
             let connection = Arc::new(

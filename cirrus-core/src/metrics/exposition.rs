@@ -105,16 +105,14 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     let counter = |metric, pick| (metric, Kind::Counter, sum(pick));
     let gauge = |metric, value: f64| (metric, Kind::Gauge, value);
     let live = engine.live.now();
+    // What has ended is read first: nothing can have ended that had not begun.
+    let (finished, closed) = (sum(|cells| &cells.finished), sum(|cells| &cells.closed));
+    let in_flight = sum(|cells| &cells.requests) - finished;
+    let open = sum(|cells| &cells.accepted) - closed;
     let mut numbers = vec![
-        gauge(
-            names::IN_FLIGHT,
-            sum(|cells| &cells.requests) - sum(|cells| &cells.finished),
-        ),
+        gauge(names::IN_FLIGHT, in_flight),
         counter(names::ACCEPTED, |cells| &cells.accepted),
-        gauge(
-            names::OPEN,
-            sum(|cells| &cells.accepted) - sum(|cells| &cells.closed),
-        ),
+        gauge(names::OPEN, open),
         counter(names::REFUSED, |cells| &cells.refused),
         counter(names::TIMED_OUT, |cells| &cells.timed_out),
         counter(names::MALFORMED, |cells| &cells.malformed),

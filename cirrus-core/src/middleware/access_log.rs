@@ -26,6 +26,9 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the last lines to be written.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
+/// Between two looks at a writer that is behind, at the end.
+const LAST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Buffers that may wait for the writer; further lines are dropped and counted.
 const QUEUE: usize = 64;
 
@@ -97,26 +100,33 @@ impl AccessLog {
         true
     }
 
-    /// Hands every line to the writer.
-    pub(crate) fn flush(&self) {
-        for buffer in self
-            .0
+    /// Hands every line to the writer. `false` if it is behind.
+    pub(crate) fn flush(&self) -> bool {
+        let Some(open) = &self.0 else { return true };
+        let sent = open
+            .buffers
             .iter()
-            .flat_map(|open| open.buffers.iter().map(move |buffer| (open, buffer)))
-        {
-            let (open, buffer) = buffer;
-            open.send(&mut buffer.lock());
-        }
+            .map(|buffer| open.send(&mut buffer.lock()));
+        sent.fold(true, |all, one| all && one)
     }
 
-    /// Hands every line to the writer and waits until it has written them, [`LAST_WRITE`] at the most.
+    /// Hands every line to the writer and waits until it has written them, [`LAST_WRITE`] at the most: a disk that
+    /// hangs must not keep the process from ending.
     pub(crate) async fn finish(&self) {
-        self.flush();
         let Some(open) = &self.0 else { return };
-        let (told, written) = oneshot::channel();
-        if open.writer.try_send(Message::Written(told)).is_ok() {
-            // A disk that hangs must not keep the process from ending.
-            let _ = tokio::time::timeout(LAST_WRITE, written).await;
+        let all = async {
+            while !self.flush() {
+                tokio::time::sleep(LAST_PAUSE).await;
+            }
+            while let Some(written) = open.ask_written() {
+                match written.await {
+                    Ok(()) => return,
+                    Err(_) => tokio::time::sleep(LAST_PAUSE).await,
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_WRITE, all).await.is_err() {
+            tracing::warn!("the last lines of the access log were not written in time");
         }
     }
 }
@@ -124,6 +134,16 @@ impl AccessLog {
 // === impl Open ===
 
 impl Open {
+    /// Hears when everything handed over before has been written; an error if there was no room to ask. `None` once
+    /// the writer is gone.
+    fn ask_written(&self) -> Option<oneshot::Receiver<()>> {
+        let (told, written) = oneshot::channel();
+        match self.writer.try_send(Message::Written(told)) {
+            Ok(()) | Err(TrySendError::Full(_)) => Some(written),
+            Err(TrySendError::Disconnected(_)) => None,
+        }
+    }
+
     /// `false` if the writer is behind: the buffer is kept.
     fn send(&self, buffer: &mut Vec<u8>) -> bool {
         if buffer.is_empty() {
@@ -295,7 +315,8 @@ pub(crate) async fn keep_flushed(log: Arc<AccessLog>) {
     let mut ticks = tokio::time::interval(FLUSH);
     while Arc::strong_count(&log) > 1 {
         ticks.tick().await;
-        log.flush();
+        // What finds no room now is sent with the next tick.
+        let _ = log.flush();
     }
 }
 

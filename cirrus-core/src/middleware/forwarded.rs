@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Version;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use tower_layer::Layer;
@@ -16,8 +17,6 @@ use crate::error::{Error, Kind};
 pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// Sets the forwarding fields, then those that the site sets on every request to its origins.
@@ -103,24 +102,42 @@ fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
 fn set_x_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
     let peer = cx.connection.peer.ip();
     if !trusted {
-        for name in [
-            &X_FORWARDED_FOR,
-            &X_FORWARDED_PROTO,
-            &X_FORWARDED_HOST,
-            &X_FORWARDED_PORT,
-            &X_REAL_IP,
-        ] {
-            headers.remove(name);
-        }
+        remove_claims(headers);
     }
-    let chain = extended(headers, &X_FORWARDED_FOR, &peer.to_string());
-    set(headers, &X_FORWARDED_FOR, &chain);
+    extend(headers, &X_FORWARDED_FOR, peer.to_string());
     if !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme()));
     }
     if !headers.contains_key(&X_FORWARDED_HOST) {
-        set(headers, &X_FORWARDED_HOST, cx.host.as_str());
+        extend(headers, &X_FORWARDED_HOST, cx.host.as_str().to_owned());
     }
+}
+
+/// Removes what a client says about itself. CGI, WSGI and PHP read `X_Forwarded_For` as if it were `X-Forwarded-For`, so
+/// names are compared as they read them.
+fn remove_claims(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name.as_str()))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+fn is_claim(name: &str) -> bool {
+    // The forwarding fields begin with one of these letters; nearly all others do not.
+    if !name.starts_with(['x', 'f', 'c']) {
+        return false;
+    }
+    let is = |claim: &str| {
+        let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+        name.len() >= claim.len() && name.bytes().zip(claim.bytes()).all(same)
+    };
+    is("x-forwarded-")
+        || (name.len() == 9 && (is("x-real-ip") || is("forwarded")))
+        || (name.contains('_') && is("cdn-loop"))
 }
 
 fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
@@ -135,23 +152,24 @@ fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
         IpAddr::V6(peer) => write!(element, "for=\"[{peer}]\""),
     };
     let _ = write!(element, ";host=\"{host}\";proto={}", cx.scheme().as_str());
-    let chain = extended(headers, &FORWARDED, &element);
-    set(headers, &FORWARDED, &chain);
+    extend(headers, &FORWARDED, element);
 }
 
-/// The list that is there already, with one more at its end.
-fn extended(headers: &HeaderMap, name: &HeaderName, last: &str) -> String {
+/// Adds a member to a list, which may stand in several fields.
+fn extend(headers: &mut HeaderMap, name: &HeaderName, last: String) {
     let mut list: Vec<&str> = headers
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .collect();
-    list.push(last);
-    list.join(", ")
-}
-
-fn set(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+    let whole = if list.is_empty() {
+        last
+    } else {
+        list.push(&last);
+        list.join(", ")
+    };
+    // The bytes are taken as they are; addresses and hosts are valid in any field.
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(whole)) {
         headers.insert(name, value);
     }
 }

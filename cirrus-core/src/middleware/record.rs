@@ -39,6 +39,9 @@ impl Record {
         activity: Option<Arc<Activity>>,
         request: &Request,
     ) -> Box<Self> {
+        if let Some(activity) = &activity {
+            activity.begin();
+        }
         let asked = cx.worker.engine.log.is_on().then(|| RequestLine {
             method: request.method().clone(),
             target: request.uri().clone(),

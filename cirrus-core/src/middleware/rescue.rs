@@ -62,7 +62,8 @@ impl<H: Handler> Handler for Rescue<H> {
 fn report(cx: &Context, error: &Error) {
     match error.kind().side() {
         Side::Downstream => tracing::debug!(host = %cx.host, %error, "refused"),
-        Side::Upstream => tracing::warn!(host = %cx.host, %error, "the origin failed"),
+        // Counted, and in the access log; a line for each would slow down the worker while an origin is down.
+        Side::Upstream => tracing::debug!(host = %cx.host, %error, "the origin failed"),
         Side::Here => tracing::warn!(host = %cx.host, %error, "failed"),
     }
 }

@@ -34,11 +34,7 @@ impl Files {
     fn target(&self, uri: &Uri) -> Result<PathAndQuery, Error> {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let inside = target.strip_prefix(&*self.prefix).unwrap_or(target);
-        let inside = if inside.starts_with('/') {
-            inside.to_owned()
-        } else {
-            format!("/{inside}")
-        };
+        let inside = format!("/{}", inside.trim_start_matches('/'));
         PathAndQuery::try_from(inside).map_err(|error| Error::because(Kind::BadRequest, error))
     }
 

@@ -31,11 +31,10 @@ impl Handler for Redirect {
             "path" => Some(target),
             name => params.as_ref().and_then(|params| params.get(name)),
         });
-        // `//evil.example` would be another host's address (RFC 3986 §4.2), made from a path like `//evil.example`.
-        let location = match location.strip_prefix("//") {
-            Some(rest) if !self.to.is_network_path() => {
-                format!("/{}", rest.trim_start_matches('/'))
-            }
+        // `//evil.example`, or `/\evil.example` to a browser, would be another host's address (RFC 3986 §4.2), made from a path like `//evil.example`.
+        let inside = location.trim_start_matches(['/', '\\']);
+        let location = match location.len() - inside.len() {
+            2.. if !self.to.is_network_path() => format!("/{inside}"),
             _ => location,
         };
         // Parts of a valid URI make valid field values; anything else must not become a response.

@@ -252,7 +252,7 @@ impl Parts {
             self.tasks.spawn(async move {
                 tokio::select! {
                     () = middleware::keep_flushed(Arc::clone(&log)) => {}
-                    () = drain.begun() => log.flush(),
+                    () = drain.begun() => log.finish().await,
                 }
             });
         }

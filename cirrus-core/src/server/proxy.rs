@@ -71,7 +71,20 @@ impl Proxy {
             .clone()
             .or_else(told)
             .unwrap_or_else(unknown);
-        Arc::clone(&self.worker).serve(connection, None, request.map(Body::stream))
+        Arc::clone(&self.worker).serve(connection, None, request.map(whole))
+    }
+}
+
+/// A body without content needs no box.
+fn whole<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if body.is_end_stream() {
+        Body::empty()
+    } else {
+        Body::stream(body)
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
         workers.push(Arc::clone(&worker));
         running
             .threads
-            .push(spawn(worker, sockets, acceptor.clone(), drain.clone())?);
+            .push(spawn(worker, sockets, acceptor.clone(), drain.child())?);
     }
     if let Some(bound) = admin {
         let state = admin::State::new(
@@ -131,6 +131,8 @@ fn spawn(
     let (ended, hears) = oneshot::channel();
     let work = move || {
         runtime.block_on(work(worker, sockets, acceptor, drain));
+        // A file system or resolver that hangs must not keep the process from ending.
+        runtime.shutdown_background();
         // Nobody may be left to hear it.
         let _ = ended.send(());
     };
@@ -162,6 +164,11 @@ async fn work(worker: Arc<Worker>, sockets: Sockets, acceptor: Option<Acceptor>,
     accepting.ended(Duration::MAX).await;
     // `over` closes what is left.
     worker.connections.ended(Duration::MAX).await;
+    // Fills may have readers on other workers.
+    tokio::select! {
+        _ = worker.engine.tasks.ended(Duration::MAX) => {}
+        () = drain.over() => {}
+    }
 }
 
 /// Closes connections to origins that have been idle for too long, until draining begins.

@@ -65,6 +65,14 @@ where
 // === impl Drain ===
 
 impl Drain {
+    /// The same signals for one worker: waiting for them touches nothing that other workers touch.
+    pub(crate) fn child(&self) -> Self {
+        Self {
+            begun: self.begun.child_token(),
+            over: self.over.child_token(),
+        }
+    }
+
     /// Finish what is in flight, take nothing new.
     pub(crate) fn begin(&self) {
         self.begun.cancel();

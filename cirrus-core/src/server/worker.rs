@@ -67,7 +67,6 @@ impl Worker {
         activity: &Arc<Activity>,
         request: Request,
     ) -> impl Future<Output = Response> + Send + use<> {
-        activity.begin();
         Arc::clone(self).serve(Arc::clone(connection), Some(Arc::clone(activity)), request)
     }
 
@@ -79,7 +78,9 @@ impl Worker {
         request: Request,
     ) -> Response {
         self.cells.requests.add(1);
-        let engine = Arc::clone(&self.engine);
+        // The worker's own count: the engine's is shared by all.
+        let worker = Arc::clone(&self);
+        let engine = &worker.engine;
         let cx = Context {
             worker: self,
             snapshot: engine.live.now(),
@@ -91,12 +92,30 @@ impl Worker {
             asked: None,
             error: None,
         };
+        let head = *request.method() == http::Method::HEAD;
         let mut record = Record::new(cx, activity, &request);
-        match engine.front.handle(record.context(), request).await {
-            Ok(response) => record.attach(response),
-            Err(error) => record.attach(unreachable_error(&error)),
-        }
+        let response = engine.front.handle(record.context(), request).await;
+        let response = response.unwrap_or_else(|error| unreachable_error(&error));
+        record.attach(if head {
+            without_content(response)
+        } else {
+            response
+        })
     }
+}
+
+/// What answers HEAD says how long the content would be, and has none (RFC 9110 §9.3.2): hyper sees to that in HTTP/1 only.
+fn without_content(mut response: Response) -> Response {
+    use http_body::Body as _;
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| !response.body().is_end_stream()) {
+        let length = http::HeaderValue::from(length);
+        response
+            .headers_mut()
+            .entry(http::header::CONTENT_LENGTH)
+            .or_insert(length);
+    }
+    response.map(|_| crate::Body::empty())
 }
 
 /// The rescue layer leaves no error; should it, the client gets a plain 500 and the log says why.

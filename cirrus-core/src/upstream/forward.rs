@@ -34,6 +34,22 @@ pub(crate) struct Asked {
     pub(crate) took: Duration,
 }
 
+/// The endpoints that could not be reached for one request.
+#[derive(Debug, Default)]
+struct Tries {
+    backends: Vec<Arc<Backend>>,
+    last: Option<Error>,
+}
+
+// === impl Tries ===
+
+impl Tries {
+    fn failed(&mut self, backend: Arc<Backend>, error: Error) {
+        self.backends.push(backend);
+        self.last = Some(error);
+    }
+}
+
 // === impl Forward ===
 
 impl Forward {
@@ -42,14 +58,9 @@ impl Forward {
     }
 
     /// Connects to one endpoint after the other until one can be reached.
-    async fn reach(
-        &self,
-        cx: &Context,
-        tried: &mut Vec<Arc<Backend>>,
-    ) -> Result<(Arc<Backend>, Wire), Error> {
-        let mut last = None;
-        while tried.len() < MAX_TRIES {
-            let Some(backend) = self.cluster.pick(tried) else {
+    async fn reach(&self, cx: &Context, tries: &mut Tries) -> Result<(Arc<Backend>, Wire), Error> {
+        while tries.backends.len() < MAX_TRIES {
+            let Some(backend) = self.cluster.pick(&tries.backends) else {
                 break;
             };
             if let Some(wire) = cx.worker.pool.take(&backend.transport) {
@@ -58,11 +69,10 @@ impl Forward {
             }
             match self.connect(cx, &backend).await {
                 Ok(wire) => return Ok((backend, wire)),
-                Err(error) => last = Some(error),
+                Err(error) => tries.failed(backend, error),
             }
-            tried.push(backend);
         }
-        Err(last.unwrap_or_else(|| self.nobody()))
+        Err(tries.last.take().unwrap_or_else(|| self.nobody()))
     }
 
     async fn connect(&self, cx: &Context, backend: &Backend) -> Result<Wire, Error> {
@@ -82,8 +92,9 @@ impl Forward {
         let ejected = backend.health.failed(rules.ejection);
         if ejected {
             cx.worker.cells.ejections.add(1);
+            let time = rules.ejection.time;
+            tracing::warn!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ?time, "ejected");
         }
-        tracing::debug!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ejected, "cannot connect");
         let kind = if error.kind() == std::io::ErrorKind::TimedOut {
             Kind::Deadline
         } else {
@@ -121,8 +132,8 @@ impl Forward {
             target,
             headers: &parts.headers,
         };
-        let mut tried = Vec::new();
-        let (backend, mut wire) = self.reach(cx, &mut tried).await?;
+        let mut tries = Tries::default();
+        let (mut backend, mut wire) = self.reach(cx, &mut tries).await?;
         loop {
             let reused = wire.reused;
             let mut failed = match self.exchange(cx, &backend, wire, head, body).await {
@@ -137,7 +148,13 @@ impl Forward {
             }
             // The origin closed the idle connection under us; a fresh one tells whether it is well.
             cx.worker.cells.stale_retries.add(1);
-            wire = self.connect(cx, &backend).await?;
+            match self.connect(cx, &backend).await {
+                Ok(fresh) => wire = fresh,
+                Err(error) => {
+                    tries.failed(backend, error);
+                    (backend, wire) = self.reach(cx, &mut tries).await?;
+                }
+            }
         }
     }
 }
@@ -185,6 +202,7 @@ impl From<Failed> for Error {
         let kind = match &failed.why {
             Why::Late => Kind::Deadline,
             Why::Upload(_) => Kind::Client,
+            Why::Stalled => Kind::Stalled,
             Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
         };
         Self::because(kind, failed.why)

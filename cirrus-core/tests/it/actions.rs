@@ -116,6 +116,8 @@ async fn redirects_fill_in_the_requests_parts() {
         "/evil.example",
         "never another host's address"
     );
+    let response = client.get("//docs//x").await;
+    assert_eq!(response.header("location"), "/docs//x");
 }
 
 #[tokio::test]

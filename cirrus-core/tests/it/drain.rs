@@ -80,3 +80,30 @@ async fn idle_connections_are_closed_at_once() {
         .unwrap();
     assert!(client.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_file_system_that_hangs_does_not_keep_it_from_ending() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(directory.path().join("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let toml = format!(
+        "[server]\nworkers = 1\ndrain = \"50ms\"\n[[site]]\nhosts = [\"*\"]\n[[site.route]]\nfiles = {{ directory = \"{}\" }}\n",
+        directory.path().display()
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut admin = Client::to(proxy.admin());
+    let mut client = Client::to(proxy.address());
+    client.send(b"GET /pipe HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    // Opening a pipe that nobody writes to takes for ever; the request has begun when it is counted.
+    while !admin
+        .get("/metrics")
+        .await
+        .text()
+        .contains("cirrus_requests_in_flight 1")
+    {}
+    tokio::time::timeout(Duration::from_secs(20), proxy.shutdown())
+        .await
+        .unwrap();
+}

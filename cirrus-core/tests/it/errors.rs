@@ -17,6 +17,9 @@ async fn malformed_requests_are_refused() {
         "GET /../x HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET /%zz HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
+        "GET a HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET * HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET /a\\..\\b HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\nbroken\r\n\r\n",
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
@@ -211,4 +214,19 @@ async fn a_request_that_comes_round_again_is_508() {
     let mut client = Client::to(first.address());
     let response = tokio::time::timeout(Duration::from_secs(20), client.get("/")).await;
     assert_eq!(response.unwrap().status, 508);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_middle_of_its_request_is_408() {
+    let origin = Origin::new().get("*", |_| reply("")).run().await;
+    let toml = format!(
+        "[[site]]\nhosts = [\"*\"]\ntimeouts = {{ first_byte = \"50ms\" }}\n[[site.origin]]\nurl = \"{}\"\n",
+        origin.url()
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    client
+        .send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345")
+        .await;
+    assert_eq!(client.reply_to("POST").await.status, 408);
 }

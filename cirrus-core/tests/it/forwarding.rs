@@ -40,7 +40,7 @@ async fn passes_a_request_and_its_response_on() {
 async fn tells_the_origin_who_asked() {
     let origin = Origin::new().get("*", |_| reply("")).run().await;
     let (_proxy, mut client) = before(&origin).await;
-    let forged = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\nforwarded: for=10.0.0.1\r\nx-real-ip: 10.0.0.1\r\n";
+    let forged = "x-forwarded-for: 10.0.0.1\r\nX_Forwarded_For: 10.0.0.1\r\nx-forwarded-ssl: on\r\nx_real_ip: 1\r\nx-forwarded-proto: https\r\nforwarded: for=10.0.0.1\r\nx-real-ip: 10.0.0.1\r\n";
     client.get_with("/", forged).await;
     let asked = &origin.asked()[0];
     assert_eq!(asked.header("x-forwarded-for"), "127.0.0.1");
@@ -50,7 +50,14 @@ async fn tells_the_origin_who_asked() {
         asked.header("forwarded"),
         "for=127.0.0.1;host=\"shop.example\";proto=http"
     );
-    assert_eq!(asked.header("x-real-ip"), "");
+    for claim in [
+        "x-real-ip",
+        "x_real_ip",
+        "x_forwarded_for",
+        "x-forwarded-ssl",
+    ] {
+        assert_eq!(asked.header(claim), "", "{claim}");
+    }
     assert_eq!(asked.header("via"), "1.1 cirrus");
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod drain;
 mod errors;
 mod forwarding;
+mod http2;
 mod limits;
 mod plug;
 mod upstream;

@@ -217,3 +217,54 @@ async fn a_client_that_leaves_ends_the_origins_request() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(20), gone.recv()).await;
     assert_eq!(ended, Ok(None), "the origin's connection was closed");
 }
+
+/// An origin that answers every head on a connection with these bytes, and keeps it open.
+async fn repeating(bytes: &'static [u8]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut buffer = [0; 4096];
+                while matches!(stream.read(&mut buffer).await, Ok(1..)) {
+                    stream.write_all(bytes).await.unwrap();
+                }
+            }
+        });
+    });
+    address
+}
+
+#[tokio::test]
+async fn trailers_end_a_body_and_leave_the_connection_usable() {
+    let response =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n";
+    let address = repeating(response).await;
+    let proxy = proxy::new(&crate::site(&format!("http://{address}")))
+        .run()
+        .await;
+    let mut client = Client::to(proxy.address());
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.text(), "ok");
+    }
+    assert_eq!(metric(&proxy, "cirrus_upstream_connects_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_response_without_content_does_not_say_how_long_it_is() {
+    let address = repeating(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n").await;
+    let proxy = proxy::new(&crate::site(&format!("http://{address}")))
+        .run()
+        .await;
+    let response = Client::to(proxy.address()).get("/").await;
+    assert_eq!(
+        (response.status, response.header("content-length")),
+        (204, String::new())
+    );
+}

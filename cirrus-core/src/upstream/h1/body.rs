@@ -65,7 +65,7 @@ impl ResponseBody {
         };
         let buffer = &mut talk.wire.read;
         Ok(match &mut self.state {
-            State::Length(0) => Step::End,
+            State::Length(0) | State::Chunked(Chunked::Done) => Step::End,
             _ if buffer.is_empty() => Step::More,
             State::Length(left) => {
                 let now = usize::try_from(*left)
@@ -92,6 +92,10 @@ impl ResponseBody {
         {
             home.put(talk.wire);
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.state, State::Length(0) | State::Chunked(Chunked::Done))
     }
 
     fn left(&self) -> Option<u64> {
@@ -178,7 +182,7 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.talk.is_none() || matches!(self.state, State::Length(0))
+        self.talk.is_none() || self.is_whole()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -190,7 +194,7 @@ impl HttpBody for ResponseBody {
 impl Drop for ResponseBody {
     /// Readers that know the length stop at the last byte without asking for the end behind it.
     fn drop(&mut self) {
-        if matches!(self.state, State::Length(0)) {
+        if self.is_whole() {
             self.go_home();
         }
     }

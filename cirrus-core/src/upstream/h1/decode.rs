@@ -1,5 +1,7 @@
 //! Response heads from bytes (RFC 9112 §4, §6).
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -25,40 +27,40 @@ pub(super) enum Framing {
     Close,
 }
 
+/// Where a field's name and value stand in the head.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    name: (u32, u32),
+    value: (u32, u32),
+}
+
 /// Takes a head off the front of `buffer`; `None` if it is not all there yet.
 pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    let length = match parsed.parse(buffer) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
         Ok(_) => return Err(Malformed("the header is too large")),
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many header fields")),
         Err(_) => return Err(Malformed("the status line or header is not valid")),
     };
-    let status = parsed
-        .code
-        .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or(Malformed("the status is not valid"))?;
-    let version = if parsed.version == Some(1) {
-        Version::HTTP_11
-    } else {
-        Version::HTTP_10
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Malformed("the status is not valid"))?;
+    let version = match parsed.version {
+        Some(1) => Version::HTTP_11,
+        _ => Version::HTTP_10,
     };
-    // Where each value stands, so that all of them can share the one buffer.
-    let start = buffer.as_ptr() as usize;
-    let mut places = [(0, 0); MAX_FIELDS];
-    let mut names = Vec::with_capacity(parsed.headers.len());
+    let mut places = [Place::default(); MAX_FIELDS];
+    let count = parsed.headers.len();
     for (place, field) in places.iter_mut().zip(parsed.headers.iter()) {
-        let begin = field.value.as_ptr() as usize - start;
-        *place = (begin, begin + field.value.len());
-        names.push(
-            HeaderName::from_bytes(field.name.as_bytes())
-                .map_err(|_| Malformed("a field name is not valid"))?,
-        );
+        *place = Place {
+            name: within(buffer, field.name.as_bytes()),
+            value: within(buffer, field.value),
+        };
     }
-    let bytes = buffer.split_to(length).freeze();
-    let headers = fields_of(&bytes, names, &places)?;
+    let headers = headers(&buffer.split_to(length).freeze(), &places[..count])?;
     Ok(Some(ResponseHead {
         status,
         version,
@@ -66,14 +68,20 @@ pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malfor
     }))
 }
 
-fn fields_of(
-    bytes: &Bytes,
-    names: Vec<HeaderName>,
-    places: &[(usize, usize)],
-) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(names.len() + 4);
-    for (name, &(begin, end)) in names.into_iter().zip(places) {
-        let value = HeaderValue::from_maybe_shared(bytes.slice(begin..end))
+/// Where `part` stands in `whole`, of which it is a part. Heads are far shorter than 4 GiB.
+fn within(whole: &[u8], part: &[u8]) -> (u32, u32) {
+    let begin = part.as_ptr() as usize - whole.as_ptr() as usize;
+    (begin as u32, (begin + part.len()) as u32)
+}
+
+/// The values share the head's bytes: none is copied.
+fn headers(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(places.len() + 4);
+    let range = |(begin, end): (u32, u32)| begin as usize..end as usize;
+    for place in places {
+        let name = HeaderName::from_bytes(&head[range(place.name)])
+            .map_err(|_| Malformed("a field name is not valid"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice(range(place.value)))
             .map_err(|_| Malformed("a field value is not valid"))?;
         headers.append(name, value);
     }

@@ -83,9 +83,39 @@ pub(super) fn chunk_size(out: &mut BytesMut, size: usize) {
 pub(super) fn last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        field(out, name, value);
+        if may_trail(name) {
+            field(out, name, value);
+        }
     }
     out.put_slice(b"\r\n");
+}
+
+/// Whether a field may follow the content. Those that say how a message is framed, routed, authorised or read may not
+/// (RFC 9110 §6.5.1): an origin that merges trailers into the header would believe a client's word in place of ours.
+fn may_trail(name: &HeaderName) -> bool {
+    const FAMILIES: [&str; 5] = ["content-", "if-", "proxy-", "x-forwarded-", "transfer-"];
+    const NAMES: [&str; 18] = [
+        "authorization",
+        "cache-control",
+        "cdn-loop",
+        "connection",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "max-forwards",
+        "range",
+        "te",
+        "trailer",
+        "upgrade",
+        "via",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    let name = name.as_str();
+    !NAMES.contains(&name) && !FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 fn field(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {

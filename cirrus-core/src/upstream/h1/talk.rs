@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncWrite, ReadBuf};
@@ -64,6 +65,8 @@ pub(crate) enum Why {
     Malformed(#[from] Malformed),
     #[error("no response in time")]
     Late,
+    #[error("the client stopped sending in the middle of its request")]
+    Stalled,
     #[error("the request's body broke off: {0}")]
     Upload(BoxError),
 }
@@ -71,6 +74,8 @@ pub(crate) enum Why {
 /// A request on its way. Dropped before the response's end it closes the connection.
 pub(crate) struct Talk {
     pub(super) wire: Wire,
+    /// The origin has sent something, an interim response perhaps.
+    heard: bool,
     /// Heads and chunk lines still to be written.
     out: BytesMut,
     /// Content still to be written after `out`.
@@ -136,6 +141,7 @@ impl Talk {
         };
         Self {
             wire,
+            heard: false,
             out,
             chunk: Bytes::new(),
             upload,
@@ -144,7 +150,7 @@ impl Talk {
     }
 
     fn failed(self, why: Why) -> Failed {
-        let silent = self.wire.read.is_empty() && !matches!(why, Why::Malformed(_));
+        let silent = !self.heard;
         let body = (!self.upload.touched).then_some(self.upload.body);
         Failed { why, silent, body }
     }
@@ -161,13 +167,22 @@ impl Talk {
                 // The limit begins with the last byte sent: a long upload is not the origin's delay.
                 let late = self.progress + limit;
                 if late <= Instant::now() {
-                    return Poll::Ready(Err(Why::Late));
+                    return Poll::Ready(Err(self.late()));
                 }
                 timer.as_mut().reset(late);
             }
             Poll::Pending
         })
         .await
+    }
+
+    /// Who is late: the origin, unless it is still waiting for the client's next bytes.
+    fn late(&self) -> Why {
+        if self.upload.state == Sending::Body && !self.has_pending() {
+            Why::Stalled
+        } else {
+            Why::Late
+        }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Why>> {
@@ -192,6 +207,7 @@ impl Talk {
             if ready!(self.poll_fill(cx, FIRST_READ))? == 0 {
                 return Poll::Ready(Err(Why::Closed));
             }
+            self.heard = true;
         }
     }
 
@@ -231,7 +247,17 @@ impl Talk {
                         Err(_) => self.upload.state = Sending::Refused,
                     }
                 }
-                Sending::Body => ready!(self.poll_body(cx)).map_err(Why::Upload)?,
+                Sending::Body => match self.poll_body(cx) {
+                    Poll::Ready(taken) => taken.map_err(Why::Upload)?,
+                    Poll::Pending => {
+                        // TLS may hold back what it has taken; the origin may be waiting for it.
+                        if let Poll::Ready(Err(_)) = Pin::new(&mut self.wire.io).poll_flush(cx) {
+                            self.upload.state = Sending::Refused;
+                            continue;
+                        }
+                        return Poll::Pending;
+                    }
+                },
                 Sending::Rest => {
                     if ready!(Pin::new(&mut self.wire.io).poll_flush(cx)).is_err() {
                         self.upload.state = Sending::Refused;
@@ -356,6 +382,10 @@ impl Talk {
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
+        if head.status == StatusCode::NO_CONTENT {
+            // It must not say how long nothing is (RFC 9110 §8.6).
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         Ok(response)
     }
 }

@@ -191,6 +191,28 @@ fn writes_requests_with_host_first_and_one_framing() {
     );
 }
 
+/// RFC 9110 §6.5.1
+#[test]
+fn trailers_never_take_the_place_of_the_header() {
+    let names = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "x-forwarded-for",
+        "authorization",
+        "x-sum",
+    ];
+    let trailers = names.map(|name| {
+        (
+            http::HeaderName::from_static(name),
+            HeaderValue::from_static("1"),
+        )
+    });
+    let mut out = BytesMut::new();
+    encode::last_chunk(&mut out, Some(&HeaderMap::from_iter(trailers)));
+    assert_eq!(&out[..], b"0\r\nx-sum: 1\r\n\r\n");
+}
+
 proptest! {
     #[test]
     fn chunks_survive_any_splitting(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..8),
