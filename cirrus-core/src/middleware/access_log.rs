@@ -103,11 +103,12 @@ impl AccessLog {
     /// Hands every line to the writer. `false` if it is behind.
     pub(crate) fn flush(&self) -> bool {
         let Some(open) = &self.0 else { return true };
-        let sent = open
+        // Every one of them, even if one finds no room.
+        let kept = open
             .buffers
             .iter()
-            .map(|buffer| open.send(&mut buffer.lock()));
-        sent.fold(true, |all, one| all && one)
+            .filter(|buffer| !open.send(&mut buffer.lock()));
+        kept.count() == 0
     }
 
     /// Hands every line to the writer and waits until it has written them, [`LAST_WRITE`] at the most: a disk that

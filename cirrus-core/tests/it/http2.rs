@@ -32,7 +32,7 @@ async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
         .with(|builder| builder.certs(One(certificate)))
         .run()
         .await;
-    let trusting = certs::client_trusting(&[pair.der.clone()], &[b"h2"]);
+    let trusting = certs::client_trusting(std::slice::from_ref(&pair.der), &[b"h2"]);
     let stream = tokio::net::TcpStream::connect(proxy.address())
         .await
         .unwrap();
