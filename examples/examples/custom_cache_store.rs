@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cirrus_core::cache::buffer::{self, Writer};
 use cirrus_core::cache::{
-    BodyState, CacheKey, CacheStore, Fill, Meta, Mode, ObjectId, Purge, Purged, Selection,
+    BodyState, CacheKey, CacheStore, Fill, Meta, Mode, Moment, ObjectId, Purge, Purged, Selection,
     StoreError, Stored,
 };
 use cirrus_core::config::ListenConfig;
@@ -26,6 +26,8 @@ struct Objects {
     /// The variants of each URL, newest first, those still growing included.
     by_key: HashMap<CacheKey, Vec<Stored>>,
     last_id: u64,
+    /// How many purges there have been.
+    purges: Moment,
 }
 
 /// A response on its way into the shelf.
@@ -69,9 +71,17 @@ impl CacheStore for Shelf {
         Ok(self.objects().by_key.get(key).cloned().unwrap_or_default())
     }
 
+    fn moment(&self) -> Moment {
+        self.objects().purges
+    }
+
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
         let (writer, body) = buffer::growing(meta.length);
         let mut objects = self.objects();
+        // The origin was asked before a purge, of this or of something else: better to ask again.
+        if meta.asked.is_some_and(|asked| asked < objects.purges) {
+            return Err(StoreError::Purged);
+        }
         objects.last_id += 1;
         let stored = Stored::new(ObjectId(objects.last_id), Arc::new(meta), Arc::new(body));
         // From now on it is found, and its readers wait for what is still to come.
@@ -100,8 +110,10 @@ impl CacheStore for Shelf {
 
     async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         let mut concerned = 0;
+        let mut objects = self.objects();
+        objects.purges.0 += 1;
         // This visits every object: a store of any size needs `cirrus_core::cache::epochs`.
-        for (key, variants) in &mut self.objects().by_key {
+        for (key, variants) in &mut objects.by_key {
             variants.retain_mut(|stored| {
                 if !is_meant(&purge.what, key, &stored.meta) {
                     return true;

@@ -72,7 +72,6 @@ impl MemoryFill {
             self.store
                 .growing
                 .change(&self.key, |fills| fills.retain(|object| object.id != id));
-            self.reserved.give_back();
         }
     }
 

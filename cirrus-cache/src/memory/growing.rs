@@ -1,11 +1,11 @@
 //! The objects being filled, by key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cirrus_core::cache::CacheKey;
+use cirrus_core::cache::{CacheKey, Moment};
 use parking_lot::RwLock;
 
 use super::object::Object;
@@ -20,11 +20,35 @@ pub(super) struct Growing {
     hasher: foldhash::fast::RandomState,
 }
 
+/// The last removals by URL in one part, for responses that were asked for before and come after them.
+#[derive(Default)]
+struct Removed {
+    /// Numbers, ascending, and the keys' hashes.
+    latest: VecDeque<(u64, u64)>,
+    /// The last one that is no longer among them.
+    forgotten: u64,
+}
+
+/// The removals of one key.
+pub(super) struct Removals<'a> {
+    hash: u64,
+    removed: &'a mut Removed,
+}
+
+/// How many removals a part remembers.
+const MOST_REMOVED: usize = 256;
+
+#[derive(Default)]
+struct State {
+    fills: Fills,
+    removed: Removed,
+}
+
 #[derive(Default)]
 struct Shard {
     /// How many there are: most look-ups see that there is none, and take no lock.
     count: AtomicUsize,
-    fills: RwLock<Fills>,
+    state: RwLock<State>,
 }
 
 // === impl Growing ===
@@ -37,20 +61,25 @@ impl Growing {
         }
     }
 
-    fn shard(&self, key: &CacheKey) -> &Shard {
+    fn shard(&self, hash: u64) -> &Shard {
         // The remainder is less than `SHARDS`.
-        let hash = self.hasher.hash_one(key) % SHARDS as u64;
-        &self.shards[usize::try_from(hash).unwrap_or_default()]
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
     }
 
     /// The objects being filled for `key`.
     pub(super) fn find(&self, key: &CacheKey) -> Vec<Arc<Object>> {
-        let shard = self.shard(key);
+        let shard = self.shard(self.hasher.hash_one(key));
         // Counted down only after the object is in the index, which is looked at after this.
         if shard.count.load(Ordering::Acquire) == 0 {
             return Vec::new();
         }
-        shard.fills.read().get(key).cloned().unwrap_or_default()
+        shard
+            .state
+            .read()
+            .fills
+            .get(key)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Changes what is filled for `key`, or kept in the index for it, with nobody else doing so.
@@ -59,11 +88,22 @@ impl Growing {
         key: &CacheKey,
         change: impl FnOnce(&mut Vec<Arc<Object>>) -> T,
     ) -> T {
-        let shard = self.shard(key);
-        let mut fills = shard.fills.write();
+        self.change_noting(key, |objects, _| change(objects))
+    }
+
+    /// [`change`](Self::change), with the key's removals.
+    pub(super) fn change_noting<T>(
+        &self,
+        key: &CacheKey,
+        change: impl FnOnce(&mut Vec<Arc<Object>>, &mut Removals<'_>) -> T,
+    ) -> T {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash);
+        let mut state = shard.state.write();
+        let State { fills, removed } = &mut *state;
         let mut objects = fills.remove(key).unwrap_or_default();
         let before = objects.len();
-        let result = change(&mut objects);
+        let result = change(&mut objects, &mut Removals { hash, removed });
         let count = shard.count.load(Ordering::Relaxed) + objects.len() - before;
         if !objects.is_empty() {
             fills.insert(key.clone(), objects);
@@ -83,13 +123,40 @@ impl Growing {
     pub(super) fn oldest(&self) -> Option<u64> {
         let born = |shard: &Shard| {
             shard
-                .fills
+                .state
                 .read()
+                .fills
                 .values()
                 .flatten()
                 .map(|object| object.era.born())
                 .min()
         };
         self.shards.iter().filter_map(born).min()
+    }
+}
+
+// === impl Removals ===
+
+impl Removals<'_> {
+    /// The key is removed now.
+    pub(super) fn note(&mut self, number: Moment) {
+        if self.removed.latest.len() >= MOST_REMOVED
+            && let Some((oldest, _)) = self.removed.latest.pop_front()
+        {
+            self.removed.forgotten = oldest;
+        }
+        self.removed.latest.push_back((number.0, self.hash));
+    }
+
+    /// Whether the key was removed after `moment`; also if that is no longer known.
+    pub(super) fn since(&self, moment: Moment) -> bool {
+        let removed = &*self.removed;
+        moment.0 < removed.forgotten
+            || removed
+                .latest
+                .iter()
+                .rev()
+                .take_while(|(number, _)| *number > moment.0)
+                .any(|(_, hash)| *hash == self.hash)
     }
 }

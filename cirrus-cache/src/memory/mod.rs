@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use cirrus_core::cache::buffer;
 use cirrus_core::cache::epochs::{Epochs, Verdict};
 use cirrus_core::cache::{
-    CacheKey, CacheStore, Fill, Meta, Mode, ObjectId, Purge, Purged, Selection, StoreError, Stored,
-    Usage,
+    CacheKey, CacheStore, Fill, Meta, Mode, Moment, ObjectId, Purge, Purged, Selection, StoreError,
+    Stored, Usage,
 };
 use cirrus_core::{Clock, SystemClock};
 
@@ -102,6 +102,10 @@ impl CacheStore for MemoryStore {
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
         Ok(Box::new(self.0.insert(key, meta)?))
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.epochs.moment()
     }
 
     async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
@@ -230,18 +234,25 @@ impl Inner {
 
         let (writer, body) = buffer::growing(meta.length);
         let id = ObjectId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        let object = self.growing.change(key, |fills| {
-            let object = Object {
+        let object = self.growing.change_noting(key, |fills, removals| {
+            let era = match meta.asked {
+                Some(asked) if removals.since(asked) => return Err(StoreError::Purged),
+                Some(asked) => self.epochs.begin_at(asked),
+                None => self.epochs.begin(),
+            };
+            let object = Arc::new(Object {
                 id,
-                era: self.epochs.begin(),
+                era,
                 meta: meta.into(),
                 body: Arc::new(body),
                 weight: fixed,
-            };
-            let object = Arc::new(object);
+            });
+            if !self.is_live(key, &object) {
+                return Err(StoreError::Purged);
+            }
             fills.push(Arc::clone(&object));
-            object
-        });
+            Ok(object)
+        })?;
         Ok(MemoryFill::new(
             Arc::clone(self),
             key.clone(),
@@ -344,7 +355,8 @@ impl Inner {
 
     /// Removes all variants; fills in progress go on, but are not found.
     fn remove(&self, key: &CacheKey) -> u64 {
-        self.growing.change(key, |fills| {
+        self.growing.change_noting(key, |fills, removals| {
+            removals.note(self.epochs.next());
             let entry = self.index.peek(key);
             let whole = entry.as_deref().map_or(&[][..], index::Entry::objects);
             let live = fills
@@ -361,7 +373,7 @@ impl Inner {
     async fn sweep(&self) -> u64 {
         const AT_A_TIME: usize = 256;
         // Whatever is put into the index behind our back was judged after this, by all purges before it.
-        let mut oldest = self.epochs.begin().born();
+        let mut oldest = self.epochs.horizon();
         oldest = self
             .growing
             .oldest()

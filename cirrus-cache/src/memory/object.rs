@@ -46,10 +46,7 @@ impl Object {
 
     /// As it is after a revalidation; `None` if it was purged.
     pub(super) fn renewed(&self, epochs: &Epochs, key: &CacheKey, meta: Meta) -> Option<Self> {
-        // The initial age contains the time that the answer took (RFC 9111 §4.2.3).
-        let delay = u64::try_from(meta.freshness.initial_age.as_millis()).unwrap_or(u64::MAX);
-        let asked =
-            Timestamp::from_millis(meta.freshness.received.as_millis().saturating_sub(delay));
+        let asked = meta.asked.unwrap_or_else(|| epochs.moment());
         let era = epochs.renew(&self.era, key, &self.meta.tags, asked)?;
         let weight = self.weight - self.meta.weight() as u64 + meta.weight() as u64;
         Some(Self {

@@ -219,8 +219,10 @@ async fn body_that_outgrows_the_limit_is_passed_on() {
     assert_eq!(store.lookup(&key(1)).await.unwrap().len(), 1);
     fill.write(body(1)).await.unwrap();
     assert!(store.lookup(&key(1)).await.unwrap().is_empty());
-    assert_eq!(store.0.usage().bytes, 0);
+    // Its readers still hold what they have not read: that stays counted for as long as it is filled.
+    assert!(store.0.usage().bytes >= 10 * KIB);
     fill.finish(HeaderMap::new()).await.unwrap();
+    assert_eq!(store.0.usage().bytes, 0);
     assert_eq!(
         reading.collect().await.unwrap().to_bytes().len() as u64,
         10 * KIB + 1
@@ -318,6 +320,7 @@ async fn soft_purge_is_as_of_its_own_time() {
     fresh.freshness = freshness;
     let id = put_variant(&store, 1, fresh.clone(), 10).await;
 
+    let asked = store.moment();
     clock.advance(Duration::from_secs(100));
     purge(&store, Purge::soft(Selection::All)).await;
     clock.advance(Duration::from_secs(100));
@@ -325,7 +328,8 @@ async fn soft_purge_is_as_of_its_own_time() {
     assert_eq!(found[0].meta.freshness.lifetime, Duration::from_secs(100));
 
     // What was asked for before the purge does not answer it.
-    assert!(store.refresh(&key(1), id, fresh.clone()).await.unwrap());
+    let late = fresh.clone().with_asked(asked);
+    assert!(store.refresh(&key(1), id, late).await.unwrap());
     assert_eq!(
         store.lookup(&key(1)).await.unwrap()[0]
             .meta
@@ -407,4 +411,36 @@ async fn readers_keep_what_is_evicted() {
         .unwrap()
         .to_bytes();
     assert_eq!(read.len() as u64, 100 * KIB);
+}
+
+#[tokio::test]
+async fn what_was_purged_while_the_origin_was_asked_is_not_stored() {
+    for what in [
+        Selection::Url(key(1)),
+        Selection::All,
+        Selection::Tag("page".into()),
+        Selection::Host("a.example".into()),
+        Selection::Prefix {
+            host: "a.example".into(),
+            path: "/".into(),
+        },
+    ] {
+        for swept in [false, true] {
+            let store = MemoryStore::sized(MIB);
+            let asked = store.moment();
+            purge(&store, Purge::hard(what.clone())).await;
+            if swept {
+                store.sweep().await;
+                store.sweep().await;
+            }
+            let late = store.insert(&key(1), meta("de").with_asked(asked)).await;
+            assert!(matches!(late, Err(StoreError::Purged)), "{what:?} {swept}");
+            assert!(
+                store
+                    .insert(&key(1), meta("de").with_asked(store.moment()))
+                    .await
+                    .is_ok()
+            );
+        }
+    }
 }

@@ -17,14 +17,15 @@ pub(super) fn describe(
     times: Times,
 ) -> Result<Meta, Refusal> {
     let freshness = admit(request, status, headers, rules, times)?;
-    let variant = Variant::of(headers, request).map_err(|_| Refusal::Vary)?;
+    let variant = Variant::of(headers, request, &rules.routed_by).map_err(|_| Refusal::Vary)?;
     let headers = kept(headers, times.received);
     let (tags, length) = (tags(&headers), content_length(&headers));
     Ok(Meta::new(status, headers)
         .with_vary(variant)
         .with_freshness(freshness)
         .with_tags(tags)
-        .with_length(length))
+        .with_length(length)
+        .with_asked(times.moment))
 }
 
 /// The header without what is not to be stored (RFC 9111 §3.1), and with a date: it says how old the response is.

@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use self::marks::{Mark, Marks};
 use super::key::CacheKey;
 use super::purge::Purge;
+use super::store::Moment;
 use crate::clock::Timestamp;
 
 /// Most purges that are remembered one by one: 65,536.
@@ -97,6 +98,35 @@ impl Epochs {
         }
     }
 
+    /// Now, in the order of beginnings and purges.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment(self.sequence.load(Ordering::Acquire))
+    }
+
+    /// Numbers a purge that is remembered elsewhere.
+    #[must_use]
+    pub fn next(&self) -> Moment {
+        Moment(self.number())
+    }
+
+    /// An object begins that was asked for at `moment`: purges since then concern it.
+    #[must_use]
+    pub fn begin_at(&self, moment: Moment) -> Era {
+        Era {
+            born: moment.0,
+            renewed: moment.0,
+            checked: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that no purge in progress precedes: whatever is numbered lower can be seen by [`check`](Self::check).
+    #[must_use]
+    pub fn horizon(&self) -> u64 {
+        let _none_in_progress = self.marks.read();
+        self.number()
+    }
+
     fn number(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::AcqRel) + 1
     }
@@ -116,7 +146,7 @@ impl Epochs {
             return Verdict::Live;
         }
         let marks = self.marks.read();
-        let verdict = era.judge(marks.concerning(key, tags));
+        let verdict = era.judge(marks.concerning(key, tags), marks.forgotten);
         if verdict == Verdict::Live {
             era.checked
                 .store(self.latest.load(Ordering::Acquire), Ordering::Relaxed);
@@ -134,16 +164,13 @@ impl Epochs {
         era: &Era,
         key: &CacheKey,
         tags: &[Arc<str>],
-        asked: Timestamp,
+        asked: Moment,
     ) -> Option<Era> {
         let marks = self.marks.read();
-        let renewed = match era.judge(marks.concerning(key, tags)) {
-            Verdict::Dead => return None,
-            Verdict::Soft(at) if at > asked => era.renewed,
-            Verdict::Soft(_) | Verdict::Live => {
-                self.latest.load(Ordering::Acquire).max(era.renewed)
-            }
-        };
+        if era.judge(marks.concerning(key, tags), marks.forgotten) == Verdict::Dead {
+            return None;
+        }
+        let renewed = era.renewed.max(asked.0);
         Some(Era {
             born: era.born,
             renewed,
@@ -188,8 +215,9 @@ impl Era {
         self.born
     }
 
-    fn judge(&self, mark: Mark) -> Verdict {
-        if mark.hard > self.born {
+    /// `forgotten`: the last purge that is not remembered. One that an older object may not have heeded removes it.
+    fn judge(&self, mark: Mark, forgotten: u64) -> Verdict {
+        if mark.hard > self.born || forgotten > self.born {
             Verdict::Dead
         } else if mark.soft > self.renewed {
             Verdict::Soft(mark.soft_at)

@@ -70,10 +70,23 @@ impl<S: Handler> Visit<'_, S> {
         let (request, is_conditional) = self.outgoing(old.as_ref(), alone);
         self.cx.cache = Forwarded::because(why).into();
         let asked = self.now();
+        // Before the request is sent: a purge from now on may be about what is answered.
+        let moment = self.store.moment();
         let answer = self.shared.inner.handle(self.cx, request).await;
         let times = Times {
             asked,
             received: self.now(),
+            moment,
+        };
+        let failed = match &answer {
+            Ok(response) => is_failure(response.status()),
+            Err(_) => true,
+        };
+        // A purge may have come while the origin was asked: what it removed must not stand in.
+        let old = if failed {
+            self.still_stored(old).await
+        } else {
+            old
         };
         match (answer, old) {
             (Ok(response), Some(old))
@@ -127,12 +140,17 @@ impl<S: Handler> Visit<'_, S> {
         let meta = match self.describe(response.status(), response.headers(), times) {
             Ok(meta) => meta,
             Err(refusal) => {
-                release(leader);
+                // A failure says nothing about what comes once the origin is well: dropped, the duty passes on.
+                if !is_failure(response.status()) {
+                    release(leader);
+                }
                 return Ok(self.hand_on(response, forwarded.detailed(refusal.detail())));
             }
         };
         match self.store.insert(&self.key, meta).await {
             Ok(fill) => Ok(self.fill(fill, response.into_body(), forwarded, leader)),
+            // Dropping the leader has one of those who wait ask anew: after the purge.
+            Err(StoreError::Purged) => Ok(self.hand_on(response, forwarded.detailed("purged"))),
             Err(error) => {
                 release(leader);
                 Ok(self.hand_on(response, forwarded.detailed(self.unstored(&error))))
@@ -199,6 +217,7 @@ impl<S: Handler> Visit<'_, S> {
     fn unstored(&self, error: &StoreError) -> &'static str {
         match error {
             StoreError::Full => "store-full",
+            StoreError::Purged => "purged",
             StoreError::Unavailable(_) | StoreError::Damaged(_) => {
                 if self.shared.outage.begins(self.now()) {
                     tracing::warn!(
@@ -226,9 +245,15 @@ impl<S: Handler> Visit<'_, S> {
             ..Forwarded::because(why)
         };
         if !confirms(news, &old.meta) {
-            // News of another response: this one is served, as the origin wants it, but not freshened by it.
-            release(leader);
-            return Ok(self.serve(old, forwarded));
+            // News of another response (RFC 9111 §4.3.4): nothing is known of this one. Without conditions it cannot
+            // happen again.
+            let plan = Plan {
+                why,
+                old: None,
+                leader,
+                alone: false,
+            };
+            return Box::pin(self.fetch(plan)).await;
         }
         let headers = updated(&old.meta.headers, news, &date(times.received));
         let meta = match self.describe(old.meta.status, &headers, times) {
@@ -241,13 +266,18 @@ impl<S: Handler> Visit<'_, S> {
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
         meta.length = old.meta.length;
-        if let Err(error) = self.store.refresh(&self.key, old.id, meta.clone()).await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a revalidated response stays stale in the store"
-            );
+        match self.store.refresh(&self.key, old.id, meta.clone()).await {
+            Ok(true) => self.settle(leader, &meta.freshness),
+            // Gone meanwhile: there is nothing to find. One of those who wait asks anew.
+            Ok(false) => drop(leader),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a revalidated response stays stale in the store"
+                );
+                release(leader);
+            }
         }
-        self.settle(leader, &meta.freshness);
         meta
     }
 

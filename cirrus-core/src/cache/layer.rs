@@ -103,12 +103,19 @@ async fn answer<S: Handler>(
     // Counted by this worker alone, unlike the engine: no other core writes to that line of memory.
     let worker = Arc::clone(&cx.worker);
     let engine = &*worker.engine;
-    let Some(store) = engine.store.as_deref().filter(|_| shared.rules.enable) else {
+    let Some(store) = engine
+        .store
+        .as_deref()
+        .filter(|_| shared.rules.enable || shared.rules.invalidate)
+    else {
         return shared.inner.handle(cx, request).await;
     };
     let control = Control::of_request(request.headers());
     let has_content = !request.body().is_end_stream();
     let intent = Intent::of(request.method(), request.headers(), has_content, &control);
+    if !shared.rules.enable && intent != Intent::Unsafe {
+        return shared.inner.handle(cx, request).await;
+    }
     match (intent, key(cx, request.uri())) {
         (Intent::Lookup, Some(key)) => {
             let (request, _nothing) = request.into_parts();

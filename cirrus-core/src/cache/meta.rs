@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::store::Moment;
 use crate::clock::Timestamp;
 
 /// Everything about a stored response but its body.
@@ -23,6 +24,8 @@ pub struct Meta {
     pub tags: Arc<[Arc<str>]>,
     /// The length of its body, if the origin said so.
     pub length: Option<u64>,
+    /// When the origin was asked for it: purges since then concern it. `None`: when it is given to the store.
+    pub asked: Option<Moment>,
 }
 
 /// The request header fields named by `Vary`, with their values in the request that was answered, sorted by name.
@@ -62,6 +65,7 @@ impl Meta {
             freshness: Freshness::default(),
             tags: Arc::new([]),
             length: None,
+            asked: None,
         }
     }
 
@@ -90,6 +94,13 @@ impl Meta {
     #[must_use]
     pub fn with_length(mut self, length: Option<u64>) -> Self {
         self.length = length;
+        self
+    }
+
+    /// With when the origin was asked.
+    #[must_use]
+    pub fn with_asked(mut self, asked: Moment) -> Self {
+        self.asked = Some(asked);
         self
     }
 

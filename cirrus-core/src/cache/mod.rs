@@ -35,5 +35,5 @@ pub use outcome::{CacheOutcome, Forward, Forwarded};
 pub use policy::Rules;
 pub use purge::{Mode, Purge, Purged, Selection};
 pub use store::{
-    BodyState, ByteRange, CacheStore, Fill, ObjectId, StoreError, Stored, StoredBody, Usage,
+    BodyState, ByteRange, CacheStore, Fill, Moment, ObjectId, StoreError, Stored, StoredBody, Usage,
 };

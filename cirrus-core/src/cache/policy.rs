@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::control::{Control, FOREVER, seconds};
 use super::meta::Freshness;
+use super::store::Moment;
 use crate::clock::Timestamp;
 
 /// What a site or route says about caching.
@@ -22,6 +23,10 @@ pub struct Rules {
     pub enable: bool,
     /// How long a response is fresh that may be cached but says nothing of for how long. Default: not at all.
     pub default_ttl: Option<Duration>,
+    /// Request fields that the site's routes are chosen by: part of every variant. Default: none.
+    pub routed_by: std::sync::Arc<[http::HeaderName]>,
+    /// Whether unsafe requests make void what other routes have stored, though this one stores nothing. Default: no.
+    pub invalidate: bool,
 }
 
 /// What a request is to the cache.
@@ -71,6 +76,8 @@ pub(super) enum Refusal {
 pub(super) struct Times {
     pub(super) asked: Timestamp,
     pub(super) received: Timestamp,
+    /// When it was sent, in the order of the store's purges.
+    pub(super) moment: Moment,
 }
 
 /// What may be done with a stored response (§4).
@@ -95,6 +102,7 @@ impl Rules {
         Self {
             enable: true,
             default_ttl: None,
+            ..Self::default()
         }
     }
 

@@ -21,10 +21,16 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Every live variant of `key`, newest first, growing ones too; empty is a miss. The engine picks by `Vary`.
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError>;
 
+    /// Now, in the order of this store's purges: taken before the origin is asked, and given back in [`Meta::asked`],
+    /// so that a purge that comes while the origin answers concerns the answer. From memory, without I/O: a store that
+    /// follows a log of purges gives the last one it has applied.
+    fn moment(&self) -> Moment;
+
     /// Begins to store a response: readable at once while it grows; only [`Fill::finish`] retires the variant
     /// (same [`Meta::vary`]) before it.
     ///
-    /// [`StoreError::Full`] when `meta.length` says that it will not fit.
+    /// [`StoreError::Full`] when `meta.length` says that it will not fit; [`StoreError::Purged`] when a purge since
+    /// `meta.asked` removes it.
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError>;
 
     /// Replaces the metadata of that very object after a revalidation; `false` if it is gone.
@@ -55,6 +61,10 @@ impl<S: CacheStore + ?Sized> CacheStore for Arc<S> {
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
         (**self).insert(key, meta).await
+    }
+
+    fn moment(&self) -> Moment {
+        (**self).moment()
     }
 
     async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
@@ -124,6 +134,10 @@ pub struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
 
+/// A point in the order of a store's purges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyState {
@@ -168,6 +182,9 @@ pub enum StoreError {
     /// There is no room for it: it is served without being stored.
     #[error("the object does not fit into the store")]
     Full,
+    /// It was purged while the origin was asked: it is served without being stored, and whoever waits asks anew.
+    #[error("the object was purged before it was there")]
+    Purged,
     /// The store cannot be asked: it is bypassed for a while.
     #[error("the store is unavailable")]
     Unavailable(#[source] BoxError),

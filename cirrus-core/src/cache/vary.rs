@@ -1,6 +1,6 @@
 //! Which of several stored responses answers a request (RFC 9111 §4.1).
 
-use http::header::VARY;
+use http::header::{FORWARDED, VARY, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::meta::Variant;
@@ -15,13 +15,17 @@ impl Variant {
     /// The fields of `request` that `response` says it was chosen by.
     ///
     /// `Vary: *` fails to match every request, and so does what names no field: neither can be used again.
-    pub(super) fn of(response: &HeaderMap, request: &HeaderMap) -> Result<Self, Unknowable> {
-        let mut fields = Vec::new();
+    pub(super) fn of(
+        response: &HeaderMap,
+        request: &HeaderMap,
+        routed_by: &[HeaderName],
+    ) -> Result<Self, Unknowable> {
+        let mut fields = routed_by.to_vec();
         for line in response.get_all(VARY) {
             for name in members(line) {
                 let name = HeaderName::from_bytes(name)
                     .ok()
-                    .filter(|name| name != "*")
+                    .filter(|name| name != "*" && !is_rewritten(name))
                     .ok_or(Unknowable)?;
                 fields.push(name);
             }
@@ -42,6 +46,15 @@ impl Variant {
             .iter()
             .all(|(name, stored)| same(request, name, stored.as_ref()))
     }
+}
+
+/// Fields that are written below the cache, from the connection: their value here is not what the origin has seen.
+fn is_rewritten(name: &HeaderName) -> bool {
+    name == FORWARDED
+        || name == VIA
+        || name == "cdn-loop"
+        || name == "x-real-ip"
+        || name.as_str().starts_with("x-forwarded-")
 }
 
 fn with_value(name: HeaderName, request: &HeaderMap) -> (HeaderName, Option<HeaderValue>) {
@@ -94,12 +107,12 @@ mod tests {
     }
 
     fn vary(line: &'static str, request: &HeaderMap) -> Result<Variant, Unknowable> {
-        Variant::of(&headers(&[("vary", line)]), request)
+        Variant::of(&headers(&[("vary", line)]), request, &[])
     }
 
     #[test]
     fn without_vary_every_request_matches() {
-        let variant = Variant::of(&HeaderMap::new(), &headers(&[("accept", "a")])).unwrap();
+        let variant = Variant::of(&HeaderMap::new(), &headers(&[("accept", "a")]), &[]).unwrap();
         assert_eq!(variant, Variant::default());
         assert!(variant.matches(&headers(&[("accept", "b")])));
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::header::RANGE;
+use http::header::{AUTHORIZATION, RANGE};
 use http::request::Parts;
 use tokio::time::Instant;
 
@@ -33,6 +33,9 @@ use crate::server::Engine;
 
 /// How long a request waits for another one's answer before it asks itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a request waits for one that turns out to be for something else.
+const ROUNDS: u32 = 3;
 
 /// One request that may be answered from the store, and all it needs for that.
 pub(super) struct Visit<'a, S> {
@@ -138,7 +141,8 @@ impl<S: Handler> Visit<'_, S> {
             return self.pass(forwarded.detailed("range")).await;
         }
         // An answer that is under way already is not what such a request asks for.
-        if self.control.insists() {
+        // Nor may what comes of credentials be told to those without: they must not lead them.
+        if self.control.insists() || self.is_authorized() {
             return self.fetch(Plan::new(why, None)).await;
         }
         if self.engine.flights.goes_alone(&self.key) {
@@ -153,11 +157,15 @@ impl<S: Handler> Visit<'_, S> {
             return Ok(self.refuse());
         }
         let is_shared = why == Forward::Stale && stored.meta.freshness.is_shareable();
-        if is_shared && self.request.method == Method::GET {
+        if is_shared && self.request.method == Method::GET && !self.is_authorized() {
             self.together(why, Some(stored)).await
         } else {
             self.fetch(Plan::new(why, Some(stored))).await
         }
+    }
+
+    fn is_authorized(&self) -> bool {
+        self.request.headers.contains_key(AUTHORIZATION)
     }
 
     fn refuse(&mut self) -> Response {
@@ -181,28 +189,38 @@ impl<S: Handler> Visit<'_, S> {
     /// One of those who want the same asks, the others wait for it.
     async fn together(mut self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
         let deadline = Instant::now() + PATIENCE;
+        let (mut old, mut rounds) = (old, 0);
         loop {
             let follower = match self.engine.flights.join(&self.key) {
                 Role::Leader(leader) => return self.lead(leader, why, old).await,
                 Role::Follower(follower) => follower,
             };
             match follower.wait(deadline).await {
-                Landing::Found => return self.follow(why, old).await,
+                Landing::Found => match self.find_servable().await {
+                    Some(stored) => return Ok(self.shared_hit(&stored, why)),
+                    // It is for other values of the fields named by `Vary`, or gone again: those who want the same
+                    // ask together once more, but do not queue up behind everybody else for ever.
+                    None => {
+                        old = self.still_stored(old).await;
+                        rounds += 1;
+                        if rounds == ROUNDS {
+                            return self.fetch(Plan::new(why, old)).await;
+                        }
+                    }
+                },
                 Landing::Alone => return self.fetch(Plan::alone(why, old)).await,
                 Landing::Late => return self.fetch(Plan::new(why, old)).await,
-                Landing::Failed => match old.as_ref().filter(|old| self.may_stand_in(old, why)) {
-                    Some(old) => {
-                        return Ok(self.stand_in(
-                            old,
-                            Forwarded {
-                                collapsed: true,
-                                ..Forwarded::because(why)
-                            },
-                        ));
+                Landing::Failed => {
+                    old = self.still_stored(old).await;
+                    if let Some(old) = old.as_ref().filter(|old| self.may_stand_in(old, why)) {
+                        let forwarded = Forwarded {
+                            collapsed: true,
+                            ..Forwarded::because(why)
+                        };
+                        return Ok(self.stand_in(old, forwarded));
                     }
                     // The next one to join leads.
-                    None => continue,
-                },
+                }
             }
         }
     }
@@ -221,18 +239,19 @@ impl<S: Handler> Visit<'_, S> {
         self.fetch(Plan::new(why, old).led_by(leader)).await
     }
 
-    async fn follow(mut self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
-        match self.find_servable().await {
-            Some(stored) => Ok(self.serve(
-                &stored,
-                Forwarded {
-                    collapsed: true,
-                    ..Forwarded::because(why)
-                },
-            )),
-            // It is for other values of the fields named by `Vary`, or gone again.
-            None => self.fetch(Plan::new(why, old)).await,
-        }
+    fn shared_hit(&mut self, stored: &Stored, why: Forward) -> Response {
+        let forwarded = Forwarded {
+            collapsed: true,
+            ..Forwarded::because(why)
+        };
+        self.serve(stored, forwarded)
+    }
+
+    /// What a purge has removed since it was found must neither be confirmed nor stand in.
+    pub(super) async fn still_stored(&self, old: Option<Stored>) -> Option<Stored> {
+        let old = old?;
+        let stored = self.store.lookup(&self.key).await.ok()?;
+        stored.into_iter().find(|stored| stored.id == old.id)
     }
 
     async fn find_servable(&self) -> Option<Stored> {

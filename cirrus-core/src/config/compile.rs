@@ -275,9 +275,20 @@ impl SiteParts<'_> {
             .iter()
             .map(|(name, value)| (name.to_name(), value.to_value()));
         let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
+        let routes = &self.config.route;
         let rules = CacheRules {
             enable: cache.enable,
             default_ttl,
+            // The same URL leads to one origin or another by these, so one's responses are not the other's.
+            routed_by: routes
+                .iter()
+                .flat_map(|route| route.headers.keys())
+                .map(|name| name.to_name())
+                .collect(),
+            invalidate: self.config.cache.enable
+                || routes
+                    .iter()
+                    .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
         };
         middleware::upstream(rules, fields, cluster)
     }

@@ -16,6 +16,9 @@ pub(crate) async fn run(
     cluster: Weak<Cluster>,
     drain: Drain,
 ) {
+    let Some(life) = cluster.upgrade().map(|cluster| cluster.life.clone()) else {
+        return;
+    };
     let mut wait = Backoff::new();
     loop {
         let mut updates = source.watch(&service);
@@ -23,6 +26,7 @@ pub(crate) async fn run(
             let update = tokio::select! {
                 update = updates.next() => update,
                 () = drain.begun() => return,
+                () = life.cancelled() => return,
             };
             let Some(cluster) = cluster.upgrade() else {
                 return;

@@ -42,7 +42,7 @@ pub(crate) fn upstream(
         // Under the cache: what a client's address makes of the request must not decide what is stored.
         .layer(ForwardedLayer::new(fields))
         .service(Forward::new(cluster));
-    if cache.enable {
+    if cache.enable || cache.invalidate {
         Stack::new(
             ServiceBuilder::new()
                 .layer(CacheLayer::new(cache))

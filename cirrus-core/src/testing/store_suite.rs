@@ -72,6 +72,7 @@ macro_rules! __store_suite {
                 purges_all
                 purge_concerns_fills_in_progress
                 purge_spares_what_begins_after_it
+                purge_concerns_what_was_asked_for_before_it
                 purge_cuts_no_reader
                 revalidation_answers_a_soft_purge
             );

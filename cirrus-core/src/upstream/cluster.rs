@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::balance::RoundRobin;
 use super::h1::Times;
@@ -23,6 +24,8 @@ pub(crate) struct Cluster {
     set: ArcSwap<Set>,
     /// When discovery last spoke.
     heard: Mutex<Option<Instant>>,
+    /// Cancelled with the cluster, so that whoever feeds it need not wait to find out.
+    pub(crate) life: CancellationToken,
 }
 
 /// What a cluster's author decides.
@@ -66,6 +69,7 @@ impl Cluster {
             rules,
             set,
             heard: Mutex::default(),
+            life: CancellationToken::new(),
         }
     }
 
@@ -123,6 +127,12 @@ impl Cluster {
             .filter(|backend| backend.health.out_for().is_none())
             .count();
         (set.backends.len(), up)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.life.cancel();
     }
 }
 

@@ -25,6 +25,8 @@ struct Pair {
     /// What was last read: an unchanged pair is not parsed, nor complained about, again.
     seen: Option<(u64, u64)>,
     loaded: Option<Loaded>,
+    /// Read already, but not valid yet: takes over once it is.
+    next: Option<Loaded>,
     fault: Option<Problem>,
     lapse: Option<Warning>,
 }
@@ -112,6 +114,7 @@ impl Pair {
             files,
             seen: None,
             loaded: None,
+            next: None,
             fault: None,
             lapse: None,
         }
@@ -124,6 +127,7 @@ impl Pair {
             return;
         }
         self.seen = seen;
+        self.next = None;
         self.fault = match self.files.load(&chain, &key) {
             Ok(loaded) => self.take(loaded, now),
             Err(problem) => Some(problem),
@@ -140,10 +144,9 @@ impl Pair {
             .as_ref()
             .filter(|present| present.lapse(now).is_none());
         if let (Some(_), Some(lapse)) = (present, next.lapse(now)) {
-            return Some(
-                self.files
-                    .chain_problem(format!("{lapse}; the one before it stays")),
-            );
+            let problem = format!("{lapse}; the one before it stays");
+            self.next = Some(next);
+            return Some(self.files.chain_problem(problem));
         }
         // Dates have their own warning, which comes and goes with time.
         let order = next
@@ -156,6 +159,9 @@ impl Pair {
     }
 
     fn check_dates(&mut self, now: Timestamp) {
+        if let Some(next) = self.next.take_if(|next| next.lapse(now).is_none()) {
+            self.fault = self.take(next, now);
+        }
         let Some(loaded) = &self.loaded else { return };
         let lapse = loaded.lapse(now);
         if let Some(warning) = lapse

@@ -16,6 +16,8 @@ pub(super) struct Marks {
     tags: HashMap<Box<str>, Mark, foldhash::fast::RandomState>,
     /// Those of hosts, prefixes, URLs and tags.
     pub(super) count: usize,
+    /// The highest number of those that were forgotten.
+    pub(super) forgotten: u64,
 }
 
 /// What was purged of one host.
@@ -108,7 +110,14 @@ impl Marks {
     }
 
     pub(super) fn forget_before(&mut self, oldest: u64) {
-        let concerns = |mark: Mark| mark.last() > oldest;
+        let mut forgotten = self.forgotten;
+        let mut concerns = |mark: Mark| {
+            let concerns = mark.last() > oldest;
+            if !concerns {
+                forgotten = forgotten.max(mark.last());
+            }
+            concerns
+        };
         if !concerns(self.all) {
             self.all = Mark::default();
         }
@@ -120,6 +129,7 @@ impl Marks {
             host.urls.retain(|_, mark| concerns(*mark));
             host.prefixes.retain(|_, mark| concerns(*mark));
         }
+        self.forgotten = forgotten;
         self.recount();
     }
 

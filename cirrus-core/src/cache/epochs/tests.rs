@@ -77,14 +77,13 @@ fn each_selection_spares_the_rest() {
 fn soft_purge_is_answered_by_a_revalidation_that_was_asked_for_later() {
     let epochs = Epochs::new();
     let (era, key) = (epochs.begin(), key("a", "/"));
+    let before = epochs.moment();
     epochs.record(&Purge::soft(Selection::All), THEN);
     assert_eq!(epochs.check(&era, &key, &[]), Verdict::Soft(THEN));
 
-    let early = epochs
-        .renew(&era, &key, &[], Timestamp::from_secs(999))
-        .unwrap();
+    let early = epochs.renew(&era, &key, &[], before).unwrap();
     assert_eq!(epochs.check(&early, &key, &[]), Verdict::Soft(THEN));
-    let late = epochs.renew(&era, &key, &[], THEN).unwrap();
+    let late = epochs.renew(&era, &key, &[], epochs.moment()).unwrap();
     assert_eq!(epochs.check(&late, &key, &[]), Verdict::Live);
 
     epochs.record(&Purge::soft(Selection::All), Timestamp::from_secs(2_000));
@@ -98,14 +97,10 @@ fn soft_purge_is_answered_by_a_revalidation_that_was_asked_for_later() {
 fn no_revalidation_brings_back_the_dead() {
     let epochs = Epochs::new();
     let (era, key) = (epochs.begin(), key("a", "/"));
-    let renewed = epochs.renew(&era, &key, &[], THEN).unwrap();
+    let renewed = epochs.renew(&era, &key, &[], epochs.moment()).unwrap();
     epochs.record(&Purge::hard(Selection::All), THEN);
     assert_eq!(epochs.check(&renewed, &key, &[]), Verdict::Dead);
-    assert!(
-        epochs
-            .renew(&era, &key, &[], Timestamp::from_secs(2_000))
-            .is_none()
-    );
+    assert!(epochs.renew(&era, &key, &[], epochs.moment()).is_none());
 }
 
 #[test]

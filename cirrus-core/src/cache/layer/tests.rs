@@ -1,4 +1,5 @@
 mod collapsing;
+mod purging;
 mod revalidating;
 mod serving;
 mod storing;

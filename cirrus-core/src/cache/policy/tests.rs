@@ -26,6 +26,7 @@ fn admitted_by(
     let times = Times {
         asked: NOW,
         received: NOW,
+        moment: crate::cache::Moment(0),
     };
     admit(
         &headers(request),
@@ -213,7 +214,15 @@ fn a_default_applies_only_where_nothing_else_is_said() {
 #[test]
 fn section_4_2_3_initial_age() {
     let age = |response: &str, asked: Timestamp, received: Timestamp| {
-        initial_age(&headers(response), Times { asked, received }).as_secs()
+        initial_age(
+            &headers(response),
+            Times {
+                asked,
+                received,
+                moment: crate::cache::Moment(0),
+            },
+        )
+        .as_secs()
     };
     let later = NOW.after(Duration::from_secs(3));
     assert_eq!(age("", NOW, NOW), 0);
@@ -241,7 +250,8 @@ fn section_4_2_3_initial_age() {
             &headers(&format!("date: {NOW_AS_DATE}")),
             Times {
                 asked: half,
-                received: half
+                received: half,
+                moment: crate::cache::Moment(0),
             }
         ),
         Duration::ZERO

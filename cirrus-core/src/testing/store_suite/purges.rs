@@ -186,6 +186,27 @@ pub async fn purge_spares_what_begins_after_it(store: impl CacheStore) {
     }
 }
 
+/// Though its insert begins after the purge: the origin was asked before, and may have answered with what was purged.
+pub async fn purge_concerns_what_was_asked_for_before_it(store: impl CacheStore) {
+    let key = key("a.example", "/shop/1");
+    for what in selections() {
+        let asked = store.moment();
+        purge(&store, Purge::hard(what.clone())).await;
+        if let Ok(mut fill) = store.insert(&key, tagged(&key).with_asked(asked)).await {
+            write(&mut fill, "before").await;
+            let _ = fill.finish(HeaderMap::new()).await;
+        }
+        assert!(find(&store, &key).await.is_empty(), "after {what:?}");
+        let asked = store.moment();
+        put(&store, &key, tagged(&key).with_asked(asked), "after").await;
+        assert_eq!(
+            find(&store, &key).await.len(),
+            1,
+            "asked again after {what:?}"
+        );
+    }
+}
+
 /// What is being sent goes on being sent.
 pub async fn purge_cuts_no_reader(store: impl CacheStore) {
     let (key, body) = (key("a.example", "/shop/1"), content(100_000));

@@ -338,3 +338,48 @@ async fn a_request_that_comes_just_behind_a_landing_looks_again() {
     late.is(200, "body 0").cached("hit; ttl=60");
     assert_eq!(world.origin.calls(), 1);
 }
+
+/// An origin whose answers are a moment on their way.
+fn slowly(world: &World, answer: impl Fn(usize) -> (u16, &'static str) + Send + Sync + 'static) {
+    let calls = AtomicUsize::new(0);
+    world.origin.acts(move |_| {
+        let (status, header) = answer(calls.fetch_add(1, Ordering::Relaxed));
+        Box::pin(async move {
+            settle().await;
+            Ok(response(status, header, "x"))
+        })
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_end_collapsing() {
+    let world = world();
+    slowly(&world, |call| match call {
+        0 => (503, ""),
+        _ => (200, "cache-control: max-age=60"),
+    });
+    world.get("/").await;
+    join_all((0..100).map(|_| world.get("/"))).await;
+    assert_eq!(world.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_credentials_does_not_end_collapsing_for_those_without() {
+    let world = world();
+    slowly(&world, |_| (200, "cache-control: max-age=60"));
+    world.get_with("/", "authorization: x").await;
+    join_all((0..100).map(|_| world.get("/"))).await;
+    assert_eq!(world.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_variant_is_fetched_once() {
+    let world = world();
+    slowly(&world, |_| {
+        (200, "cache-control: max-age=60 | vary: accept-encoding")
+    });
+    let one = world.get_with("/", "accept-encoding: gzip");
+    let others = join_all((0..100).map(|_| world.get_with("/", "accept-encoding: br")));
+    tokio::join!(one, others);
+    assert_eq!(world.origin.calls(), 2);
+}

@@ -18,7 +18,8 @@ use super::super::{Cache, CacheLayer};
 use crate::body::{Body, Request, Response};
 use crate::cache::buffer::{Buffer, Writer, growing};
 use crate::cache::{
-    CacheKey, CacheStore, Fill, Meta, ObjectId, Purge, Purged, Rules, Selection, StoreError, Stored,
+    CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purge, Purged, Rules, Selection,
+    StoreError, Stored,
 };
 use crate::clock::{ManualClock, Timestamp};
 use crate::error::{BoxError, Error, Kind};
@@ -331,6 +332,10 @@ impl CacheStore for Arc<Shelf> {
             stored,
             writer: Some(writer),
         }))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(0)
     }
 
     async fn refresh(&self, _: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
