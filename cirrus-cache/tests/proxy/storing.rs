@@ -1,6 +1,9 @@
 //! What is stored, and what must not be.
 
+use std::sync::Arc;
+
 use cirrus_core::testing::{Client, Describe, Origin, reply};
+use tokio::sync::Notify;
 
 use crate::{cached, counted, did, is_hit, metric, until};
 
@@ -183,6 +186,40 @@ async fn a_change_makes_what_is_stored_void() {
     assert!(is_hit(&client.get("/page").await));
     client.ask("POST", "/elsewhere", "", b"x").await;
     assert!(!is_hit(&client.get("/page").await), "named by Location");
+}
+
+/// A response that the origin made before a change must not be found after it.
+#[tokio::test]
+async fn a_change_while_the_origin_answers_keeps_the_answer_out_of_the_store() {
+    let go = Arc::new(Notify::new());
+    let waits = Arc::clone(&go);
+    let origin = Origin::new()
+        .later("/", move |asked| {
+            let waits = Arc::clone(&waits);
+            async move {
+                if asked.before == 0 {
+                    waits.notified().await;
+                }
+                reply(asked.before.to_string()).with("cache-control", "max-age=60")
+            }
+        })
+        .run()
+        .await;
+    let (proxy, mut client) = cached(&origin).await;
+    let mut early = Client::to(proxy.address());
+    early
+        .send(b"GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n")
+        .await;
+    until(async || origin.count() == 1).await;
+    client.ask("POST", "/", "", b"x").await;
+    go.notify_one();
+    let reply = early.reply_to("GET").await;
+    assert_eq!(
+        (reply.text(), &*did(&reply)),
+        ("0", "fwd=uri-miss; detail=purged")
+    );
+    assert_eq!(client.get("/").await.text(), "2");
+    assert!(is_hit(&client.get("/").await));
 }
 
 #[tokio::test]

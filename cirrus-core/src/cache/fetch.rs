@@ -141,7 +141,8 @@ impl<S: Handler> Visit<'_, S> {
             Ok(meta) => meta,
             Err(refusal) => {
                 // A failure says nothing about what comes once the origin is well: dropped, the duty passes on.
-                if !is_failure(response.status()) {
+                // Nor does a refusal for the sake of whoever asked.
+                if !is_failure(response.status()) && refusal != Refusal::Authorization {
                     release(leader);
                 }
                 return Ok(self.hand_on(response, forwarded.detailed(refusal.detail())));

@@ -22,6 +22,7 @@ use crate::body::{Request, Response};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::middleware::{Context, Handler};
+use crate::server::Worker;
 
 /// How long a store that cannot be asked is left alone.
 const RESPITE: Duration = Duration::from_secs(1);
@@ -108,13 +109,13 @@ async fn answer<S: Handler>(
         .as_deref()
         .filter(|_| shared.rules.enable || shared.rules.invalidate)
     else {
-        return shared.inner.handle(cx, request).await;
+        return Box::pin(shared.inner.handle(cx, request)).await;
     };
     let control = Control::of_request(request.headers());
     let has_content = !request.body().is_end_stream();
     let intent = Intent::of(request.method(), request.headers(), has_content, &control);
     if !shared.rules.enable && intent != Intent::Unsafe {
-        return shared.inner.handle(cx, request).await;
+        return Box::pin(shared.inner.handle(cx, request)).await;
     }
     match (intent, key(cx, request.uri())) {
         (Intent::Lookup, Some(key)) => {
@@ -131,16 +132,11 @@ async fn answer<S: Handler>(
             .look()
             .await
         }
-        (Intent::Unsafe, Some(key)) => change(shared, cx, store, &key, request).await,
-        (Intent::Pass(reason), _) => pass(shared, cx, request, reason.into()).await,
+        (Intent::Unsafe, Some(key)) => Box::pin(change(shared, cx, store, &key, request)).await,
+        (Intent::Pass(reason), _) => Box::pin(pass(shared, cx, request, reason.into())).await,
         (Intent::Lookup | Intent::Unsafe, None) => {
-            pass(
-                shared,
-                cx,
-                request,
-                Forwarded::because(Forward::Bypass).detailed("target"),
-            )
-            .await
+            let forwarded = Forwarded::because(Forward::Bypass).detailed("target");
+            Box::pin(pass(shared, cx, request, forwarded)).await
         }
     }
 }
@@ -148,7 +144,7 @@ async fn answer<S: Handler>(
 /// `None` for a target that is no path, such as `*`.
 fn key(cx: &Context, uri: &Uri) -> Option<CacheKey> {
     uri.path_and_query()
-        .map(|target| CacheKey::new(cx.scheme(), cx.host.as_str(), target))
+        .map(|target| CacheKey::new(cx.scheme, cx.host.as_str(), target))
 }
 
 /// Goes to the origin and leaves the store alone.
@@ -172,13 +168,38 @@ async fn change<S: Handler>(
     key: &CacheKey,
     request: Request,
 ) -> Result<Response, Error> {
+    let worry = Worry(Some((Arc::clone(&cx.worker), key.clone())));
     let response = pass(shared, cx, request, Forwarded::because(Forward::Method)).await?;
     if has_changed(response.status()) {
         for key in affected(key, response.headers()) {
             void(store, key).await;
         }
     }
+    worry.over();
     Ok(response)
+}
+
+/// A change whose end is not known. Dropped, because its client has left, it counts as made: the origin may have made it.
+struct Worry(Option<(Arc<Worker>, CacheKey)>);
+
+impl Worry {
+    fn over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Worry {
+    fn drop(&mut self) {
+        let Some((worker, key)) = self.0.take() else {
+            return;
+        };
+        let tasks = worker.engine.tasks.clone();
+        tasks.spawn(async move {
+            if let Some(store) = worker.engine.store.as_deref() {
+                void(store, key).await;
+            }
+        });
+    }
 }
 
 /// Removes all variants of a URL.
@@ -209,18 +230,22 @@ impl From<Reason> for Forwarded {
 impl Outage {
     /// The store could not be asked. `true` for the first to notice in a while, who should say so.
     pub(super) fn begins(&self, now: Timestamp) -> bool {
-        let known = self.lasts(now);
+        let known = self.lasts(|| now);
         self.0.store(now.as_millis(), Ordering::Relaxed);
         !known
     }
 
     /// It has been tried so recently that it need not be tried again.
-    pub(super) fn lasts(&self, now: Timestamp) -> bool {
+    ///
+    /// Mostly there was no outage, and nobody needs to know the time.
+    pub(super) fn lasts(&self, now: impl FnOnce() -> Timestamp) -> bool {
         let since = self.0.load(Ordering::Relaxed);
+        if since == 0 {
+            return false;
+        }
+        let now = now().as_millis();
         // A clock that was set back must not keep a store shut out.
-        since != 0
-            && since <= now.as_millis()
-            && now.as_millis() - since < RESPITE.as_millis() as u64
+        since <= now && now - since < RESPITE.as_millis() as u64
     }
 }
 

@@ -129,8 +129,13 @@ impl Meta {
 
 impl Freshness {
     /// How old it is (`current_age`, RFC 9111 §4.2.3).
+    ///
+    /// A clock that was set back tells nothing about that: then it is as old as it may become.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
+        if self.received.since(now) > Duration::from_secs(1) {
+            return self.initial_age.max(self.lifetime);
+        }
         self.initial_age + now.since(self.received)
     }
 

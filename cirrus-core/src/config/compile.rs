@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::check::{self, Abilities};
+use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{
     ClusterConfig, Config, HealthConfig, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig,
@@ -40,7 +40,10 @@ impl Compiler {
         before: Option<&Snapshot>,
         now: Timestamp,
     ) -> Result<(Snapshot, Faults), Faults> {
-        let faults = check::check(&config, self.abilities);
+        let faults = match before {
+            Some(before) => check::check_after(&config, &before.config, self.abilities),
+            None => check::check(&config, self.abilities),
+        };
         if faults.is_fatal() {
             return Err(faults);
         }
@@ -79,7 +82,13 @@ impl Compiler {
                 sites.push(Arc::clone(same));
                 continue;
             }
-            let site = Arc::new(self.site(written, clusters, known.as_deref()));
+            // Whichever of its hosts it had before: its origins keep their health.
+            let before = written
+                .hosts
+                .iter()
+                .find_map(|host| hosts.get(host))
+                .cloned();
+            let site = Arc::new(self.site(written, clusters, before.as_deref()));
             for host in &written.hosts {
                 hosts.set(host, Arc::clone(&site));
             }
@@ -132,9 +141,15 @@ fn remove_gone_hosts(
     before: &Snapshot,
     config: &Config,
 ) {
-    let wanted: std::collections::HashSet<_> =
-        config.site.iter().flat_map(|site| &site.hosts).collect();
-    for host in before.sites.iter().flat_map(|site| &site.config.hosts) {
+    let (known, present) = (SameSites::of(&before.config), SameSites::of(config));
+    let changed = config.site.iter().filter(|site| !known.contains(site));
+    let wanted: std::collections::HashSet<_> = changed.flat_map(|site| &site.hosts).collect();
+    let gone = before
+        .config
+        .site
+        .iter()
+        .filter(|site| !present.contains(site));
+    for host in gone.flat_map(|site| &site.hosts) {
         if !wanted.contains(host) {
             hosts.remove(host);
         }

@@ -105,7 +105,13 @@ impl Follower {
                         wait = Backoff::new();
                         self.apply(&engine, config);
                     }
-                    Some(Err(error)) => self.refuse(&engine, error),
+                    Some(Err(error)) => {
+                        self.refuse(&engine, error);
+                        // A source that fails at once must not keep a core busy.
+                        if wait.rest(&self.drain).await.is_err() {
+                            return;
+                        }
+                    }
                     None => break,
                 }
             }

@@ -40,6 +40,9 @@ pub(crate) async fn run(
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%service, %error, "discovery failed; the last known endpoints stay");
+                    if wait.rest(&drain).await.is_err() {
+                        return;
+                    }
                 }
                 None => break,
             }

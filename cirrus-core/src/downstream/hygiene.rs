@@ -12,9 +12,16 @@ use crate::cache::Scheme;
 use crate::error::{Error, Kind};
 use crate::routing::Host;
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Meant for one hop only, whatever `Connection` says.
+static HOP_BY_HOP: [HeaderName; 7] = [
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
 
 /// Makes a request fit to be routed: one valid host, one way to write its path, no hop-by-hop fields.
 ///
@@ -22,12 +29,13 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(crate) fn admit(
     mut request: Request,
     connection: &Connection,
+    scheme: Scheme,
 ) -> Result<(Request, Host), Error> {
     // A tunnel to anywhere, and an echo of what a client's own proxies added, are refused.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Error::new(Kind::MethodNotAllowed));
     }
-    let host = host(&request, connection)?;
+    let host = host(&request, connection, scheme)?;
     refuse_misdirected(&request, connection, &host)?;
     let target = target(request.method(), request.uri())?;
     *request.uri_mut() = Uri::from(target);
@@ -39,16 +47,14 @@ pub(crate) fn admit(
 }
 
 /// The host the request is for (RFC 9110 §7.2, RFC 9112 §3.2): exactly one, valid, and the same wherever it stands.
-fn host(request: &Request, connection: &Connection) -> Result<Host, Error> {
+fn host(request: &Request, connection: &Connection, scheme: Scheme) -> Result<Host, Error> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let (field, more) = (fields.next(), fields.next());
     if more.is_some() {
         return Err(bad("more than one Host"));
     }
     refuse_foreign_scheme(request.uri())?;
-    let parse = |text: &str| {
-        Host::parse(text, connection.scheme).ok_or_else(|| bad("the host is not valid"))
-    };
+    let parse = |text: &str| Host::parse(text, scheme).ok_or_else(|| bad("the host is not valid"));
     let field = field
         .map(|value| {
             value
@@ -199,16 +205,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &HTTP2_SETTINGS] {
-        headers.remove(name);
-    }
-    for name in [
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-    ] {
-        headers.remove(name);
+    // Mostly none of them is there, which one look along the names tells.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -285,7 +286,7 @@ mod tests {
     }
 
     fn admitted(target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Kind> {
-        admit(request(target, fields), &connection())
+        admit(request(target, fields), &connection(), Scheme::Http)
             .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
             .map_err(|error| error.kind())
     }
@@ -375,7 +376,9 @@ mod tests {
             let mut request = request("/", &[("host", "a")]);
             *request.method_mut() = method;
             assert_eq!(
-                admit(request, &connection()).unwrap_err().kind(),
+                admit(request, &connection(), Scheme::Http)
+                    .unwrap_err()
+                    .kind(),
                 Kind::MethodNotAllowed
             );
         }

@@ -237,7 +237,7 @@ impl Line<'_> {
             out,
             "\"version\":\"{:?}\",\"scheme\":\"{}\",",
             asked.version,
-            cx.scheme().as_str()
+            cx.scheme.as_str()
         )?;
         write!(
             out,

@@ -26,6 +26,8 @@ pub struct Context {
     pub(crate) site: Option<Arc<Site>>,
     /// The host it is for: lower-case, with its port if that is not the scheme's own.
     pub(crate) host: Host,
+    /// The scheme the client used, as far as a trusted proxy before us says otherwise than our own connection.
+    pub(crate) scheme: Scheme,
     /// When its header was complete.
     pub(crate) started: Instant,
     /// What the cache did.
@@ -39,11 +41,6 @@ pub struct Context {
 // === impl Context ===
 
 impl Context {
-    /// The scheme the client used.
-    pub(crate) fn scheme(&self) -> Scheme {
-        self.connection.scheme
-    }
-
     /// The same request continued in the background, after its client has been answered.
     pub(crate) fn detached(&self) -> Box<Self> {
         Box::new(Self {
@@ -60,6 +57,7 @@ impl Context {
             connection: Arc::clone(&self.connection),
             site: self.site.clone(),
             host: self.host.clone(),
+            scheme: self.scheme,
             started: self.started,
             cache: CacheOutcome::default(),
             asked: None,
@@ -91,6 +89,7 @@ impl Context {
             connection: Arc::new(Connection::plain(peer, local)),
             site: None,
             host: Host::parse("a.example", Scheme::Http).unwrap(),
+            scheme: Scheme::Http,
             started: Instant::now(),
             cache: CacheOutcome::default(),
             asked: None,

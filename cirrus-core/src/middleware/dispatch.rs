@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{Context, Handler};
+use super::{Context, Handler, forwarded};
 use crate::body::{Request, Response};
 use crate::downstream::hygiene;
 use crate::error::{Error, Kind};
@@ -24,7 +24,8 @@ impl<H: Handler> Handler for Admit<H> {
         cx: &'a mut Context,
         request: Request,
     ) -> Result<Response, Error> {
-        let (request, host) = hygiene::admit(request, &cx.connection)?;
+        cx.scheme = forwarded::scheme(cx, request.headers());
+        let (request, host) = hygiene::admit(request, &cx.connection, cx.scheme)?;
         cx.host = host;
         self.0.handle(cx, request).await
     }

@@ -11,6 +11,7 @@ use tower_layer::Layer;
 
 use super::{Context, Handler};
 use crate::body::{Request, Response};
+use crate::cache::Scheme;
 use crate::downstream::hygiene;
 use crate::error::{Error, Kind};
 
@@ -78,6 +79,20 @@ impl<H: Handler> Handler for Forwarded<H> {
     }
 }
 
+/// The scheme the client used. Behind a proxy that ends TLS and is trusted, that is what it says: responses to `http` and
+/// `https` must not be taken for each other.
+pub(super) fn scheme(cx: &Context, headers: &HeaderMap) -> Scheme {
+    let own = cx.connection.scheme;
+    if !cx.snapshot.trusts(cx.connection.peer.ip()) {
+        return own;
+    }
+    match headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+        Some(b"https") => Scheme::Https,
+        Some(b"http") => Scheme::Http,
+        _ => own,
+    }
+}
+
 /// A request that has been through this very process would go round for ever.
 fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
     let token = token.to_str().unwrap_or_default();
@@ -106,7 +121,7 @@ fn set_x_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
     }
     extend(headers, &X_FORWARDED_FOR, peer.to_string());
     if !headers.contains_key(&X_FORWARDED_PROTO) {
-        headers.insert(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme()));
+        headers.insert(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme));
     }
     if !headers.contains_key(&X_FORWARDED_HOST) {
         extend(headers, &X_FORWARDED_HOST, cx.host.as_str().to_owned());
@@ -151,7 +166,7 @@ fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
         // RFC 7239 §6.1: an IPv6 address is bracketed, and so quoted.
         IpAddr::V6(peer) => write!(element, "for=\"[{peer}]\""),
     };
-    let _ = write!(element, ";host=\"{host}\";proto={}", cx.scheme().as_str());
+    let _ = write!(element, ";host=\"{host}\";proto={}", cx.scheme.as_str());
     extend(headers, &FORWARDED, element);
 }
 

@@ -84,9 +84,10 @@ impl Worker {
         let cx = Context {
             worker: self,
             snapshot: engine.live.now(),
-            connection,
             site: None,
             host: Host::unknown(),
+            scheme: connection.scheme,
+            connection,
             started: Instant::now(),
             cache: CacheOutcome::default(),
             asked: None,

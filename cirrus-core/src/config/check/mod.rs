@@ -4,8 +4,11 @@ mod clusters;
 mod origins;
 mod site;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::faults::Faults;
 use super::model::{Config, SiteConfig};
@@ -48,19 +51,79 @@ pub fn check(config: &Config, abilities: Abilities) -> Faults {
     faults
 }
 
+/// As [`check`], for what takes the place of a configuration that had no faults: sites that are the same `Arc` are not
+/// checked again, nor warned about.
+pub(in crate::config) fn check_after(
+    config: &Config,
+    before: &Config,
+    abilities: Abilities,
+) -> Faults {
+    // Beyond a site itself, its check asks for these two.
+    if before.listen != config.listen || before.cluster != config.cluster {
+        return check(config, abilities);
+    }
+    let mut faults = Faults::default();
+    check_values(config, &mut faults);
+    around_sites(config, abilities, &mut faults);
+    let known = SameSites::of(before);
+    let names = cluster_names(config);
+    for (index, site) in config.site.iter().enumerate() {
+        if !known.contains(site) {
+            check_site(config, &names, index, &mut faults);
+        }
+    }
+    if let Some(document) = &config.document.0 {
+        faults.locate(document);
+    }
+    faults
+}
+
 /// How the values belong together.
 pub(in crate::config) fn structure(config: &Config, abilities: Abilities, faults: &mut Faults) {
+    around_sites(config, abilities, faults);
+    let names = cluster_names(config);
+    for index in 0..config.site.len() {
+        check_site(config, &names, index, faults);
+    }
+}
+
+fn around_sites(config: &Config, abilities: Abilities, faults: &mut Faults) {
     listeners(config, abilities, faults);
     clusters(config, abilities, faults);
     hosts(config, faults);
-    for (index, site) in config.site.iter().enumerate() {
-        SiteCheck {
-            config,
-            site,
-            path: format!("site[{index}]"),
-            faults,
-        }
-        .run();
+}
+
+fn cluster_names(config: &Config) -> HashSet<&str> {
+    config
+        .cluster
+        .iter()
+        .map(|cluster| cluster.name.as_str())
+        .collect()
+}
+
+fn check_site(config: &Config, names: &HashSet<&str>, index: usize, faults: &mut Faults) {
+    SiteCheck {
+        config,
+        names,
+        site: &config.site[index],
+        path: format!("site[{index}]"),
+        faults,
+    }
+    .run();
+}
+
+/// The sites of a configuration, to be told by their `Arc`s.
+pub(in crate::config) struct SameSites(HashSet<*const SiteConfig, RandomState>);
+
+// === impl SameSites ===
+
+impl SameSites {
+    pub(in crate::config) fn of(config: &Config) -> Self {
+        Self(config.site.iter().map(Arc::as_ptr).collect())
+    }
+
+    pub(in crate::config) fn contains(&self, site: &Arc<SiteConfig>) -> bool {
+        self.0.contains(&Arc::as_ptr(site))
     }
 }
 
@@ -113,7 +176,7 @@ fn listeners(config: &Config, abilities: Abilities, faults: &mut Faults) {
 
 /// Each host stands in one site only.
 fn hosts(config: &Config, faults: &mut Faults) {
-    let mut seen = HashMap::new();
+    let mut seen = HashMap::with_capacity_and_hasher(config.site.len(), RandomState::default());
     for (site, index, host) in config.site.iter().enumerate().flat_map(|(site, config)| {
         config
             .hosts

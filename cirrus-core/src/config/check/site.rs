@@ -1,14 +1,21 @@
 //! One site: it serves something, and every route of it can match.
 
+use std::collections::HashSet;
+
 use super::origins::origins;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, RouteConfig, SiteConfig};
 use crate::routing::{Matcher, PathPattern, Table, Template};
 
+/// With more faults than this, no further suggestions are looked for.
+const MOST_SUGGESTIONS: usize = 20;
+
 /// One site being checked.
 pub(super) struct SiteCheck<'a> {
     pub(super) config: &'a Config,
+    /// The names of all clusters.
+    pub(super) names: &'a HashSet<&'a str>,
     pub(super) site: &'a SiteConfig,
     pub(super) path: String,
     pub(super) faults: &'a mut Faults,
@@ -56,17 +63,13 @@ impl SiteCheck<'_> {
 
     fn cluster(&mut self, field: &str, name: Option<&str>) {
         let Some(name) = name else { return };
-        let names = self
-            .config
-            .cluster
-            .iter()
-            .map(|cluster| cluster.name.as_str());
-        if names.clone().any(|known| known == name) {
+        if self.names.contains(name) {
             return;
         }
-        let near = names
-            .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
-            .min();
+        // Looking for what was meant takes a while; nobody reads hundreds of suggestions.
+        let near = (self.faults.len() < MOST_SUGGESTIONS)
+            .then(|| self.names.iter().filter(|known| is_near(known, name)).min())
+            .flatten();
         let message = match near {
             Some(near) => format!("there is no such cluster; did you mean `{near}`?"),
             None => "there is no such cluster: define it as `[[cluster]]`".to_owned(),
@@ -202,4 +205,9 @@ impl SiteCheck<'_> {
                 .warning(format!("{}.{field}", self.path), None, message);
         }
     }
+}
+
+/// Two slips of the finger apart at the most.
+fn is_near(known: &str, name: &str) -> bool {
+    known.len().abs_diff(name.len()) <= 2 && strsim::damerau_levenshtein(known, name) <= 2
 }
