@@ -9,7 +9,7 @@ use cirrus_core::testing::{Asked, Client, Describe, Origin, RunningOrigin, proxy
 use tokio::task::JoinSet;
 
 use crate::random::{Random, from_env};
-use crate::{counted, with_store};
+use crate::{WORKERS, counted, with_store};
 
 /// How often the configuration is replaced.
 const REPLACED: Duration = Duration::from_millis(10);
@@ -106,7 +106,8 @@ fn sites(origins: &[RunningOrigin; 2], step: u64) -> String {
     let [one, two] = origins;
     let moved = if step.is_multiple_of(2) { one } else { two };
     let timeouts = format!("timeouts = {{ first_byte = \"{}s\" }}\n", 30 + step % 30);
-    let mut text = site("stays.example", one, "")
+    let mut text = WORKERS.to_owned()
+        + &site("stays.example", one, "")
         + &site("moves.example", moved, "")
         + &site("*.any.example", two, &timeouts);
     if step.is_multiple_of(3) {

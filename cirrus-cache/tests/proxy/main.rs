@@ -21,6 +21,9 @@ use cirrus_core::testing::{Client, Reply, RunningOrigin, proxy};
 
 const MIB: u64 = 1 << 20;
 
+/// More than the harness has, so that they meet in the store.
+const WORKERS: &str = "[server]\nworkers = 4\n";
+
 /// A caching proxy for every host, and a client of it.
 async fn cached(origin: &RunningOrigin) -> (proxy::Running, Client) {
     let proxy = with_store(proxy::to(origin)).run().await;

@@ -30,7 +30,7 @@ pub(super) fn describe(
 
 /// The header without what is not to be stored (RFC 9111 §3.1), and with a date: it says how old the response is.
 pub(super) fn kept(headers: &HeaderMap, received: Timestamp) -> HeaderMap {
-    let mut headers = headers.clone();
+    let mut headers = compact(headers);
     headers.remove(AGE);
     for name in [
         PROXY_AUTHENTICATE,
@@ -42,6 +42,20 @@ pub(super) fn kept(headers: &HeaderMap, received: Timestamp) -> HeaderMap {
     // A recipient with a clock dates what came without (RFC 9110 §6.6.1).
     headers.entry(DATE).or_insert_with(|| date(received));
     headers
+}
+
+/// A copy with values of their own: those of an origin's response share the buffer that it was read into, which each
+/// of them would keep in memory as a whole.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let mut copy = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        // What has been a value is one.
+        if let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) {
+            own.set_sensitive(value.is_sensitive());
+            copy.append(name, own);
+        }
+    }
+    copy
 }
 
 /// A time as a field's value.

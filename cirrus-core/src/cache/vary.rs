@@ -58,8 +58,10 @@ fn is_rewritten(name: &HeaderName) -> bool {
 }
 
 fn with_value(name: HeaderName, request: &HeaderMap) -> (HeaderName, Option<HeaderValue>) {
+    // A copy: the request's own value would keep the whole buffer that it was read into.
     let value = combined(request, &name);
-    (name, value)
+    let own = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+    (name, own)
 }
 
 fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {

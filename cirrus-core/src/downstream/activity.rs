@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::server::Admission;
+
 /// How long a connection may do nothing but wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -20,6 +22,8 @@ pub(crate) struct Patience {
 pub(crate) struct Activity {
     began: Instant,
     patience: Patience,
+    /// Its room among all connections; a tunnel keeps it for as long as it lasts.
+    _admission: Admission,
     /// Requests whose responses are not finished.
     in_flight: AtomicU32,
     /// Milliseconds after `began` at which the present wait began, shifted left by one; the lowest bit is set while a
@@ -30,10 +34,11 @@ pub(crate) struct Activity {
 // === impl Activity ===
 
 impl Activity {
-    pub(crate) fn new(patience: Patience) -> Self {
+    pub(crate) fn new(patience: Patience, admission: Admission) -> Self {
         Self {
             began: Instant::now(),
             patience,
+            _admission: admission,
             in_flight: AtomicU32::new(0),
             wait: AtomicU64::new(READING),
         }
@@ -113,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_a_header_then_for_requests_then_for_the_next_header() {
-        let activity = Activity::new(PATIENCE);
+        let activity = Activity::new(PATIENCE, Admission::testing());
         assert_eq!(left(&activity), Some(10));
         activity.heard();
         tokio::time::advance(Duration::from_secs(4)).await;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::activity::{Activity, Patience};
 use super::connection::Connection;
 use crate::body::{Body, Response};
-use crate::server::{Drain, TaskExecutor, Worker};
+use crate::server::{Admission, Drain, TaskExecutor, Worker};
 
 /// Serves the requests of one connection until either side ends it.
 ///
@@ -28,16 +28,18 @@ pub(crate) async fn serve<IO>(
     io: IO,
     h2: bool,
     connection: Arc<Connection>,
+    admission: Admission,
     worker: Arc<Worker>,
-    drain: Drain,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = worker.engine.live.now().limits;
-    let activity = Arc::new(Activity::new(Patience {
+    let patience = Patience {
         header: limits.header_time,
         idle: limits.idle_time,
-    }));
+    };
+    let activity = Arc::new(Activity::new(patience, admission));
+
     let service = service_fn({
         let (worker, activity) = (Arc::clone(&worker), Arc::clone(&activity));
         move |request: http::Request<Incoming>| {
@@ -55,7 +57,7 @@ pub(crate) async fn serve<IO>(
             served,
             http2::Connection::graceful_shutdown,
             &activity,
-            &drain,
+            &worker.drain,
         )
         .await
     } else {
@@ -68,12 +70,14 @@ pub(crate) async fn serve<IO>(
             // Its timer would be made anew for every request; `watch` has one for the connection.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes as usize)
-            .serve_connection(TokioIo::new(io), service);
+            .serve_connection(TokioIo::new(io), service)
+            // Ends with the response that switches protocols; the tunnel goes on by itself.
+            .with_upgrades();
         watch(
             served,
-            http1::Connection::graceful_shutdown,
+            http1::UpgradeableConnection::graceful_shutdown,
             &activity,
-            &drain,
+            &worker.drain,
         )
         .await
     };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Method, Version};
+use http_body::Body as _;
 
 use super::Connection;
 use crate::body::Request;
@@ -39,7 +40,11 @@ pub(crate) fn admit(
     refuse_misdirected(&request, connection, &host)?;
     let target = target(request.method(), request.uri())?;
     *request.uri_mut() = Uri::from(target);
+    let upgrade = wanted_upgrade(&request);
     strip(request.headers_mut());
+    if let Some(protocol) = upgrade {
+        request.headers_mut().insert(header::UPGRADE, protocol);
+    }
     join_cookies(request.headers_mut());
     // The body is asked for as soon as somebody reads it (RFC 9110 §10.1.1); origins get it without asking.
     request.headers_mut().remove(header::EXPECT);
@@ -211,6 +216,20 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+}
+
+/// The protocol that the client would rather speak on this connection (RFC 9110 §7.8): HTTP/1.1 only, named by
+/// `Connection`, and without content, since nobody could tell where that ends and the other protocol begins.
+///
+/// Behind hygiene, `Upgrade` is there if and only if it is to be passed on.
+fn wanted_upgrade(request: &Request) -> Option<HeaderValue> {
+    let mut protocols = request.headers().get_all(header::UPGRADE).iter();
+    let protocol = protocols.next()?;
+    let is_named = nominated(request.headers()).contains(&header::UPGRADE);
+    // HTTP/2 is chosen in other ways (RFC 9113 §3.1).
+    let is_other = !protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+    let is_right = request.version() == Version::HTTP_11 && request.body().is_end_stream();
+    (is_named && is_other && is_right && protocols.next().is_none()).then(|| protocol.clone())
 }
 
 /// HTTP/2 clients may send a cookie in crumbs; whoever speaks anything else gets it whole (RFC 9113 §8.2.3).

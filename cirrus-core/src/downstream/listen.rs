@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::http;
 use super::tls::Acceptor;
 use crate::config::ListenConfig;
-use crate::server::{Drain, Worker};
+use crate::server::{Admission, Worker};
 
 /// Connections that the kernel keeps for each worker until it accepts them.
 const BACKLOG: i32 = 4096;
@@ -93,12 +93,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 }
 
 /// Accepts connections until draining begins; those the kernel already holds are still served, later ones refused.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    worker: Arc<Worker>,
-    drain: Drain,
-) {
+pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, worker: Arc<Worker>) {
     let local = match listener.local_addr() {
         Ok(local) => local,
         Err(error) => return tracing::error!(%error, "a listening socket is gone"),
@@ -107,7 +102,7 @@ pub(crate) async fn accept(
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            () = drain.begun() => return,
+            () = worker.drain.begun() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -117,7 +112,7 @@ pub(crate) async fn accept(
                     false => local,
                 };
                 let connection = Connection::plain(peer, local);
-                begin(stream, connection, tls.clone(), &worker, &drain);
+                begin(stream, connection, tls.clone(), &worker);
             }
             Err(error) if is_fleeting(&error) => {}
             Err(error) => {
@@ -138,49 +133,40 @@ fn is_fleeting(error: &io::Error) -> bool {
 }
 
 /// Serves a connection in a task of its own, if there is room for one more.
-fn begin(
-    stream: TcpStream,
-    connection: Connection,
-    tls: Option<Acceptor>,
-    worker: &Arc<Worker>,
-    drain: &Drain,
-) {
-    let Some(permit) = worker.admit() else {
+fn begin(stream: TcpStream, connection: Connection, tls: Option<Acceptor>, worker: &Arc<Worker>) {
+    let Some(admission) = worker.admit() else {
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);
     };
     // Without it small responses would wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
-    let (worker, drain) = (Arc::clone(worker), drain.clone());
+    let worker = Arc::clone(worker);
     worker.clone().connections.spawn(async move {
+        let connection = Arc::new(connection);
         match tls {
-            None => http::serve(stream, false, Arc::new(connection), worker, drain).await,
-            Some(tls) => secure(stream, connection, &tls, worker, drain).await,
+            None => http::serve(stream, false, connection, admission, worker).await,
+            Some(tls) => secure(stream, &connection, &tls, admission, worker).await,
         }
-        drop(permit);
     });
 }
 
 async fn secure(
     stream: TcpStream,
-    connection: Connection,
+    connection: &Connection,
     tls: &Acceptor,
+    admission: Admission,
     worker: Arc<Worker>,
-    drain: Drain,
 ) {
     let shaken = tokio::select! {
         shaken = tls.accept(stream) => shaken,
-        () = drain.over() => return,
+        () = worker.drain.over() => return,
     };
     match shaken {
         Ok((stream, handshake)) => {
             worker.cells.handshakes.add(1);
-            let connection = Arc::new(
-                connection
-                    .secured(Some(handshake.certificate))
-                    .with_server_name(handshake.sni),
-            );
-            http::serve(stream, handshake.h2, connection, worker, drain).await;
+            let connection = connection.clone().secured(Some(handshake.certificate));
+            let connection = Arc::new(connection.with_server_name(handshake.sni));
+            http::serve(stream, handshake.h2, connection, admission, worker).await;
         }
         Err(error) => {
             worker.cells.handshake_failures.add(1);

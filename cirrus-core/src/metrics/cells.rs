@@ -32,6 +32,7 @@ pub(crate) struct Cells {
     pub(crate) pool_hits: Counter,
     pub(crate) stale_retries: Counter,
     pub(crate) ejections: Counter,
+    pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
 }
 

@@ -131,6 +131,7 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         ),
         counter(names::STALE_RETRIES, |cells| &cells.stale_retries),
         counter(names::EJECTIONS, |cells| &cells.ejections),
+        counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
         gauge(names::CONFIG_REVISION, live.revision as f64),
         gauge(names::CONFIG_APPLIED, live.applied.as_millis() as f64 / 1e3),

@@ -39,6 +39,7 @@ metrics! {
     EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
+    TUNNELS = "cirrus_tunnels", "Connections that switched to another protocol, such as WebSocket.";
     CACHE_BYTES = "cirrus_cache_bytes", "Bytes in use by the store.";
     CACHE_CAPACITY = "cirrus_cache_capacity_bytes", "Bytes the store may use.";
     CACHE_OBJECTS = "cirrus_cache_objects", "Responses in the store.";

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::cache::{CacheOutcome, Scheme};
 use crate::config::{Site, Snapshot};
-use crate::downstream::Connection;
+use crate::downstream::{Activity, Connection};
 use crate::error::Kind;
 use crate::routing::Host;
 use crate::server::Worker;
@@ -36,6 +36,8 @@ pub struct Context {
     pub(crate) asked: Option<Asked>,
     /// What went wrong, if anything did.
     pub(crate) error: Option<Kind>,
+    /// What its connection is doing, if it is one of our own.
+    pub(crate) activity: Option<Arc<Activity>>,
 }
 
 // === impl Context ===
@@ -45,6 +47,7 @@ impl Context {
     pub(crate) fn detached(&self) -> Box<Self> {
         Box::new(Self {
             started: Instant::now(),
+            activity: None,
             ..self.again()
         })
     }
@@ -62,6 +65,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            activity: self.activity.clone(),
         }
     }
 
@@ -81,7 +85,11 @@ impl Context {
         clock: Arc<dyn crate::Clock>,
         store: Option<Arc<dyn crate::cache::CacheStore>>,
     ) -> Self {
-        let worker = Worker::new(crate::server::Engine::testing(clock, store), 0);
+        let worker = Worker::new(
+            crate::server::Engine::testing(clock, store),
+            0,
+            crate::server::Drain::default(),
+        );
         let (peer, local) = (([192, 0, 2, 1], 50_000).into(), ([192, 0, 2, 2], 80).into());
         Self {
             snapshot: worker.engine.live.now(),
@@ -94,6 +102,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            activity: None,
         }
     }
 }

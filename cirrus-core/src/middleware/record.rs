@@ -1,19 +1,15 @@
 //! Follows a request to its response's last byte: then it is counted and logged.
 
-use std::sync::Arc;
-
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::time::Instant;
 
 use super::Context;
 use super::access_log::Line;
 use crate::body::{AtEnd, Ended, Request, Response};
-use crate::downstream::Activity;
 
 /// What is kept of a request until it is over. One allocation, which the response's body carries along.
 pub(crate) struct Record {
     cx: Context,
-    activity: Option<Arc<Activity>>,
     status: StatusCode,
     sent: u64,
     /// Kept only if there is a log to write it to.
@@ -34,12 +30,8 @@ pub(crate) struct RequestLine {
 // === impl Record ===
 
 impl Record {
-    pub(crate) fn new(
-        cx: Context,
-        activity: Option<Arc<Activity>>,
-        request: &Request,
-    ) -> Box<Self> {
-        if let Some(activity) = &activity {
+    pub(crate) fn new(cx: Context, request: &Request) -> Box<Self> {
+        if let Some(activity) = &cx.activity {
             activity.begin();
         }
         let asked = cx.worker.engine.log.is_on().then(|| RequestLine {
@@ -53,7 +45,6 @@ impl Record {
         let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         Box::new(Self {
             cx,
-            activity,
             status: gone,
             sent: 0,
             asked,
@@ -102,7 +93,7 @@ impl Record {
                 cells.log_dropped.add(1);
             }
         }
-        if let Some(activity) = &self.activity {
+        if let Some(activity) = &cx.activity {
             activity.end();
         }
     }

@@ -172,7 +172,7 @@ impl Builder {
     /// The engine as a service, for programs with listeners of their own: `listen` and `admin` are not opened.
     pub async fn build(self) -> Result<Proxy, StartError> {
         let parts = self.parts(Some(1)).await?;
-        let worker = Worker::new(Arc::clone(&parts.engine), 0);
+        let worker = Worker::new(Arc::clone(&parts.engine), 0, parts.background.clone());
         parts.begin();
         parts.tasks.spawn(super::running::reap(
             Arc::clone(&worker.pool),

@@ -69,7 +69,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
     };
     let mut workers = Vec::with_capacity(parts.workers);
     for index in 0..parts.workers {
-        let worker = Worker::new(Arc::clone(&parts.engine), index);
+        let worker = Worker::new(Arc::clone(&parts.engine), index, drain.child());
         let sockets = bound
             .iter_mut()
             .filter_map(|bound| Some((bound.sockets.pop()?, bound.tls)))
@@ -77,7 +77,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
         workers.push(Arc::clone(&worker));
         running
             .threads
-            .push(spawn(worker, sockets, acceptor.clone(), drain.child())?);
+            .push(spawn(worker, sockets, acceptor.clone())?);
     }
     if let Some(bound) = admin {
         let state = admin::State::new(
@@ -121,7 +121,6 @@ fn spawn(
     worker: Arc<Worker>,
     sockets: Sockets,
     acceptor: Option<Acceptor>,
-    drain: Drain,
 ) -> Result<(JoinHandle<()>, oneshot::Receiver<()>), StartError> {
     let system = |error: std::io::Error| StartError::System(error.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -130,7 +129,7 @@ fn spawn(
         .map_err(system)?;
     let (ended, hears) = oneshot::channel();
     let work = move || {
-        runtime.block_on(work(worker, sockets, acceptor, drain));
+        runtime.block_on(work(worker, sockets, acceptor));
         // A file system or resolver that hangs must not keep the process from ending.
         runtime.shutdown_background();
         // Nobody may be left to hear it.
@@ -144,30 +143,27 @@ fn spawn(
 }
 
 /// A worker's life: accept until draining begins, then see the connections to their end.
-async fn work(worker: Arc<Worker>, sockets: Sockets, acceptor: Option<Acceptor>, drain: Drain) {
+async fn work(worker: Arc<Worker>, sockets: Sockets, acceptor: Option<Acceptor>) {
     let accepting = Tasks::default();
     for (socket, tls) in sockets {
         let acceptor = acceptor.clone().filter(|_| tls);
         match TcpListener::from_std(socket) {
-            Ok(listener) => accepting.spawn(listen::accept(
-                listener,
-                acceptor,
-                Arc::clone(&worker),
-                drain.clone(),
-            )),
+            Ok(listener) => {
+                accepting.spawn(listen::accept(listener, acceptor, Arc::clone(&worker)));
+            }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
     }
     let reaping = Tasks::default();
-    reaping.spawn(reap(Arc::clone(&worker.pool), drain.clone()));
-    drain.begun().await;
+    reaping.spawn(reap(Arc::clone(&worker.pool), worker.drain.clone()));
+    worker.drain.begun().await;
     accepting.ended(Duration::MAX).await;
     // `over` closes what is left.
     worker.connections.ended(Duration::MAX).await;
     // Fills may have readers on other workers.
     tokio::select! {
         _ = worker.engine.tasks.ended(Duration::MAX) => {}
-        () = drain.over() => {}
+        () = worker.drain.over() => {}
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::engine::Engine;
-use super::supervise::Tasks;
+use super::supervise::{Drain, Tasks};
 use crate::body::{Request, Response};
 use crate::cache::CacheOutcome;
 use crate::downstream::{Activity, Connection};
@@ -25,8 +25,10 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) pool: Arc<Pool>,
     pub(crate) cells: Arc<Cells>,
-    /// The connections it serves.
+    /// The connections it serves, tunnels included.
     pub(crate) connections: Tasks,
+    /// When these have to end.
+    pub(crate) drain: Drain,
 }
 
 /// Room for one connection; gives it back however the connection ends.
@@ -36,10 +38,23 @@ pub(crate) struct Admission {
     _permit: OwnedSemaphorePermit,
 }
 
+// === impl Admission ===
+
+impl Admission {
+    #[cfg(test)]
+    pub(crate) fn testing() -> Self {
+        let permits = Arc::new(tokio::sync::Semaphore::new(1));
+        Self {
+            cells: Arc::default(),
+            _permit: permits.try_acquire_owned().unwrap(),
+        }
+    }
+}
+
 // === impl Worker ===
 
 impl Worker {
-    pub(crate) fn new(engine: Arc<Engine>, index: usize) -> Arc<Self> {
+    pub(crate) fn new(engine: Arc<Engine>, index: usize, drain: Drain) -> Arc<Self> {
         let cells = Arc::clone(&engine.cells[index]);
         Arc::new(Self {
             engine,
@@ -47,6 +62,7 @@ impl Worker {
             pool: Arc::default(),
             cells,
             connections: Tasks::default(),
+            drain,
         })
     }
 
@@ -92,9 +108,10 @@ impl Worker {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            activity,
         };
         let head = *request.method() == http::Method::HEAD;
-        let mut record = Record::new(cx, activity, &request);
+        let mut record = Record::new(cx, &request);
         let response = engine.front.handle(record.context(), request).await;
         let response = response.unwrap_or_else(|error| unreachable_error(&error));
         record.attach(if head {

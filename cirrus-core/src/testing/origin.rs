@@ -133,6 +133,8 @@ impl Origin {
                 });
                 // A client that leaves in the middle is the test's own doing.
                 let _ = http1::Builder::new()
+                    // Its clock is not the test's.
+                    .auto_date_header(false)
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
             }

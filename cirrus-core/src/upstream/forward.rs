@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::cluster::{Backend, Cluster};
-use super::h1::{Failed, Head, Talk, Why};
+use super::h1::{Answer, Failed, Head, Talk, Why};
 use super::pool::Wire;
+use super::tunnel;
 use crate::body::{Body, Request, Response};
 use crate::downstream::hygiene;
 use crate::error::{Error, Kind};
@@ -116,12 +118,24 @@ impl Forward {
         wire: Wire,
         head: Head<'_>,
         body: Body,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Answer, Failed> {
         let home = cx.worker.pool.home(&backend.transport);
         Talk::exchange(wire, head, body, self.cluster.rules.times, home).await
     }
 
-    async fn ask(&self, cx: &Context, request: Request) -> Result<(Arc<Backend>, Response), Error> {
+    async fn ask(
+        &self,
+        cx: &Context,
+        mut request: Request,
+    ) -> Result<(Arc<Backend>, Response), Error> {
+        // Behind hygiene the field is there only if it is to be passed on.
+        let switches = request.headers().contains_key(UPGRADE);
+        let upgrade = switches.then(|| hyper::upgrade::on(&mut request));
+        if switches {
+            request
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
         let (parts, mut body) = request.into_parts();
         let target = parts
             .uri
@@ -131,13 +145,20 @@ impl Forward {
             method: &parts.method,
             target,
             headers: &parts.headers,
+            switches,
         };
         let mut tries = Tries::default();
         let (mut backend, mut wire) = self.reach(cx, &mut tries).await?;
         loop {
             let reused = wire.reused;
             let mut failed = match self.exchange(cx, &backend, wire, head, body).await {
-                Ok(response) => return Ok((backend, response)),
+                Ok(Answer::Response(mut response)) => {
+                    hygiene::strip(response.headers_mut());
+                    return Ok((backend, response));
+                }
+                Ok(Answer::Switched(response, wire)) => {
+                    return Ok((backend, tunnel::begin(cx, upgrade, response, wire)?));
+                }
                 Err(failed) => failed,
             };
             match failed.body.take() {
@@ -168,7 +189,6 @@ impl Handler for Forward {
         let begun = Instant::now();
         let (backend, mut response) = self.ask(cx, request).await?;
         backend.health.succeeded();
-        hygiene::strip(response.headers_mut());
         add_via(response.headers_mut());
         cx.asked = Some(Asked {
             backend,

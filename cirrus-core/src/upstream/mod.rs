@@ -6,6 +6,7 @@ mod connect;
 mod forward;
 pub(crate) mod h1;
 pub(crate) mod pool;
+mod tunnel;
 
 pub(crate) use cluster::{Cluster, Rules};
 pub(crate) use connect::Connector;

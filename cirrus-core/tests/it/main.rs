@@ -12,6 +12,7 @@ mod forwarding;
 mod http2;
 mod limits;
 mod plug;
+mod upgrade;
 mod upstream;
 
 use cirrus_core::testing::{Client, RunningOrigin, proxy};

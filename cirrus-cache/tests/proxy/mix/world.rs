@@ -8,6 +8,7 @@ use http_body_util::StreamBody;
 use parking_lot::Mutex;
 
 use super::Shared;
+use crate::WORKERS;
 use crate::random::Random;
 
 pub(super) const HOSTS: [&str; 5] = [
@@ -53,8 +54,9 @@ pub(super) fn sites(url: &str, step: u64) -> String {
              origin = [{{ url = \"{url}\" }}]\n[site.upstream_headers]\nx-step = \"{step}\"\n"
         )
     };
-    let mut text =
-        site("\"a.example\"", true) + &site("\"b.example\", \"*.b.example\"", step % 5 != 4);
+    let mut text = WORKERS.to_owned()
+        + &site("\"a.example\"", true)
+        + &site("\"b.example\", \"*.b.example\"", step % 5 != 4);
     if step % 3 != 2 {
         text += &site("\"away.example\"", true);
     }

@@ -11,7 +11,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use talk::{Failed, Head, Talk, Times, Why, is_quiet};
+pub(crate) use talk::{Answer, Failed, Head, Talk, Times, Why, is_quiet};
 
 /// The origin's bytes are no valid HTTP/1.1, or ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -33,6 +33,16 @@ pub(crate) struct Head<'a> {
     pub(crate) target: &'a str,
     /// End-to-end fields, with `Host`.
     pub(crate) headers: &'a HeaderMap,
+    /// It asks for another protocol: the origin may switch (RFC 9110 §7.8).
+    pub(crate) switches: bool,
+}
+
+/// What came of a request.
+pub(crate) enum Answer {
+    /// A response; its body brings the connection home.
+    Response(Response),
+    /// From now on the connection speaks another protocol. What was read ahead is the origin's first word in it.
+    Switched(Response, Wire),
 }
 
 /// How long the origin may take.
@@ -74,6 +84,7 @@ pub(crate) enum Why {
 /// A request on its way. Dropped before the response's end it closes the connection.
 pub(crate) struct Talk {
     pub(super) wire: Wire,
+    switches: bool,
     /// The origin has sent something, an interim response perhaps.
     heard: bool,
     /// Heads and chunk lines still to be written.
@@ -118,9 +129,12 @@ impl Talk {
         body: Body,
         times: Times,
         home: Home,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Answer, Failed> {
         let mut talk = Self::new(wire, head, body);
         match talk.receive(times.first_byte).await {
+            Ok(response) if response.status == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(talk.switch(response))
+            }
             Ok(response) => talk.respond(head.method, response, times, home),
             Err(why) => Err(talk.failed(why)),
         }
@@ -141,6 +155,7 @@ impl Talk {
         };
         Self {
             wire,
+            switches: head.switches,
             heard: false,
             out,
             chunk: Bytes::new(),
@@ -192,6 +207,9 @@ impl Talk {
             if !self.wire.read.is_empty() {
                 match decode::head(&mut self.wire.read)? {
                     Some(head) if head.status.is_informational() => {
+                        if head.status == StatusCode::SWITCHING_PROTOCOLS && self.switches {
+                            return Poll::Ready(Ok(head));
+                        }
                         if head.status == StatusCode::SWITCHING_PROTOCOLS {
                             return Poll::Ready(Err(Malformed(
                                 "a switch of protocols nobody asked for",
@@ -356,13 +374,21 @@ impl Talk {
         self.upload.state == Sending::Done && self.wire.read.is_empty()
     }
 
+    /// The connection is given away with what the origin has already said in the other protocol.
+    fn switch(self, head: ResponseHead) -> Answer {
+        let mut response = Response::default();
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        Answer::Switched(response, self.wire)
+    }
+
     fn respond(
         mut self,
         method: &Method,
         head: ResponseHead,
         times: Times,
         home: Home,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Answer, Failed> {
         let framing = match decode::framing(method, &head) {
             Ok(framing) => framing,
             Err(malformed) => return Err(self.failed(malformed.into())),
@@ -386,7 +412,7 @@ impl Talk {
             // It must not say how long nothing is (RFC 9110 §8.6).
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        Ok(response)
+        Ok(Answer::Response(response))
     }
 }
 

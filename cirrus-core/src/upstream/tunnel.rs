@@ -1,0 +1,153 @@
+//! After a switch of protocols (WebSocket and others) bytes go both ways, whatever they mean.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::{CONNECTION, UPGRADE};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::time::Instant;
+
+use super::pool::Wire;
+use crate::body::Response;
+use crate::downstream::hygiene;
+use crate::error::{Error, Kind};
+use crate::middleware::Context;
+
+/// How long a tunnel may carry nothing in either direction.
+const IDLE_TIME: Duration = Duration::from_secs(600);
+
+/// Answers the client that the protocol is switched, and carries bytes from then on.
+///
+/// The tunnel belongs to the worker's connections: it keeps its room among them, and ends when the time for draining is
+/// over.
+pub(super) fn begin(
+    cx: &Context,
+    upgrade: Option<OnUpgrade>,
+    mut response: Response,
+    wire: Wire,
+) -> Result<Response, Error> {
+    let protocol = response.headers().get(UPGRADE).cloned();
+    let (Some(upgrade), Some(protocol)) = (upgrade, protocol) else {
+        return Err(Error::because(Kind::Exchange, "a switch to no protocol"));
+    };
+    let headers = response.headers_mut();
+    hygiene::strip(headers);
+    headers.insert(UPGRADE, protocol);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    let (drain, room) = (cx.worker.drain.clone(), cx.activity.clone());
+    cx.worker.cells.tunnels.add(1);
+    cx.worker.connections.spawn(async move {
+        tokio::select! {
+            carried = carry(upgrade, wire) => match carried {
+                Ok((up, down)) => tracing::debug!(up, down, "a tunnel ended"),
+                Err(error) => tracing::debug!(%error, "a tunnel broke"),
+            },
+            () = drain.over() => {}
+        }
+        drop(room);
+    });
+    Ok(response)
+}
+
+/// Until both sides have ended; how many bytes went up and down.
+async fn carry(upgrade: OnUpgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
+    let client = upgrade.await.map_err(io::Error::other)?;
+    let moved = Moved::now();
+    let mut client = Watched {
+        io: TokioIo::new(client),
+        moved: moved.clone(),
+    };
+    // What the origin said along with its response.
+    let first = std::mem::take(&mut wire.read);
+    client.write_all(&first).await?;
+    let mut origin = Watched {
+        io: wire.io,
+        moved: moved.clone(),
+    };
+    tokio::select! {
+        carried = copy_bidirectional(&mut client, &mut origin) => {
+            carried.map(|(up, down)| (up, down + first.len() as u64))
+        }
+        () = moved.rest() => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was said for too long")),
+    }
+}
+
+/// When bytes last moved in either direction.
+#[derive(Clone)]
+struct Moved {
+    began: Instant,
+    millis: Arc<AtomicU64>,
+}
+
+// === impl Moved ===
+
+impl Moved {
+    fn now() -> Self {
+        Self {
+            began: Instant::now(),
+            millis: Arc::default(),
+        }
+    }
+
+    fn note(&self) {
+        self.millis
+            .store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Resolves when nothing has moved for [`IDLE_TIME`]. One timer for a tunnel, set anew only when it fires.
+    async fn rest(&self) {
+        loop {
+            let last = self.began + Duration::from_millis(self.millis.load(Ordering::Relaxed));
+            if last.elapsed() >= IDLE_TIME {
+                return;
+            }
+            tokio::time::sleep_until(last + IDLE_TIME).await;
+        }
+    }
+}
+
+/// Notes when bytes come in.
+struct Watched<IO> {
+    io: IO,
+    moved: Moved,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.moved.note();
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
