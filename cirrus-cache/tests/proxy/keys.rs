@@ -156,3 +156,48 @@ async fn variants_never_mix() {
         );
     }
 }
+
+/// A site whose requests with `x-beta: 1` go to another origin, if there is one.
+fn routed(stable: &RunningOrigin, beta: Option<&RunningOrigin>) -> String {
+    let route = beta.map_or_else(String::new, |beta| {
+        format!(
+            "[[site.route]]\nheaders = {{ x-beta = \"1\" }}\n[[site.route.origin]]\nurl = \"{}\"\n",
+            beta.url()
+        )
+    });
+    format!(
+        "[[site]]\nhosts = [\"*\"]\ncache = {{ enable = true }}\norigin = [{{ url = \"{}\" }}]\n{route}",
+        stable.url()
+    )
+}
+
+async fn named(name: &'static str) -> RunningOrigin {
+    let answer = move |_| reply(name).with("cache-control", "max-age=60");
+    Origin::new().get("*", answer).run().await
+}
+
+#[tokio::test]
+async fn responses_of_routes_chosen_by_a_field_never_mix() {
+    let (stable, beta) = (named("stable").await, named("beta").await);
+    let proxy = with_store(proxy::new(&routed(&stable, Some(&beta))))
+        .run()
+        .await;
+    let mut client = Client::to(proxy.address());
+    for _ in 0..2 {
+        assert_eq!(client.get_with("/", "x-beta: 1\r\n").await.text(), "beta");
+        assert_eq!(client.get("/").await.text(), "stable");
+    }
+    assert_eq!((stable.count(), beta.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_route_that_comes_later_is_not_answered_with_what_was_stored_before() {
+    let (stable, beta) = (named("stable").await, named("beta").await);
+    let proxy = with_store(proxy::new(&routed(&stable, None))).run().await;
+    let mut client = Client::to(proxy.address());
+    assert_eq!(client.get_with("/", "x-beta: 1\r\n").await.text(), "stable");
+    proxy.reconfigure(&routed(&stable, Some(&beta)));
+    let taken = async { while client.get_with("/", "x-beta: 1\r\n").await.text() != "beta" {} };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), taken).await;
+    assert!(in_time.is_ok(), "the old response is still served");
+}

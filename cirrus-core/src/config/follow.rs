@@ -14,6 +14,7 @@ use super::faults::Faults;
 use super::model::Config;
 use super::snapshot::Snapshot;
 use super::source::ConfigSource;
+use crate::cache::{Purge, Selection};
 use crate::clock::Timestamp;
 use crate::discovery::follow as discovery;
 use crate::error::BoxError;
@@ -139,13 +140,32 @@ impl Follower {
                 warn(&warnings);
                 warn_of_restart(&before.config, &snapshot.config);
                 let revision = snapshot.revision;
+                let outdated = snapshot.outdates(&before);
                 engine.live.publish(snapshot);
+                if outdated {
+                    self.empty_cache(engine);
+                }
                 *self.status.refusal.lock() = None;
                 self.watch_services(engine);
                 tracing::info!(revision, took = ?begun.elapsed(), "a new configuration is in force");
             }
             Err(faults) => self.refuse(engine, faults.into()),
         }
+    }
+
+    /// What is stored may be for origins that the same requests do not reach any more.
+    fn empty_cache(&self, engine: &Arc<Engine>) {
+        let Some(store) = engine.store.clone() else {
+            return;
+        };
+        tracing::info!(
+            "hosts have moved, or routes are chosen by other fields: the cache is emptied"
+        );
+        self.tasks.spawn(async move {
+            if let Err(error) = store.purge(&Purge::hard(Selection::All)).await {
+                tracing::error!(%error, "responses for other origins stay in the store");
+            }
+        });
     }
 
     fn refuse(&self, engine: &Engine, error: BoxError) {

@@ -1,6 +1,6 @@
 //! The configuration in force: compiled, immutable, published by one swap.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::model::{ClusterConfig, Config, SiteConfig};
+use super::value::HeaderTitle;
 use crate::clock::Timestamp;
 use crate::metrics::SiteCells;
 use crate::middleware::Stack;
@@ -102,6 +103,22 @@ impl Snapshot {
         }
     }
 
+    /// Whether responses stored under `before` may be for other origins than the same requests reach now: a host has
+    /// moved to another site, or a site's routes are chosen by a field they were not chosen by.
+    pub(super) fn outdates(&self, before: &Self) -> bool {
+        self.sites.iter().any(|site| {
+            site.config
+                .hosts
+                .iter()
+                .filter_map(|host| before.hosts.get(host))
+                .any(|old| {
+                    !Arc::ptr_eq(old, site)
+                        && (old.name != site.name
+                            || !old.routed_by().is_superset(&site.routed_by()))
+                })
+        })
+    }
+
     /// Every cluster, those of sites included.
     pub(crate) fn all_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let own = self.sites.iter().flat_map(|site| &site.clusters);
@@ -110,6 +127,19 @@ impl Snapshot {
             .values()
             .map(|named| &named.cluster)
             .chain(own)
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    /// The fields that its routes are chosen by.
+    fn routed_by(&self) -> BTreeSet<&HeaderTitle> {
+        self.config
+            .route
+            .iter()
+            .flat_map(|route| route.headers.keys())
+            .collect()
     }
 }
 

@@ -40,8 +40,13 @@ pub(crate) fn admit(
     refuse_misdirected(&request, connection, &host)?;
     let target = target(request.method(), request.uri())?;
     *request.uri_mut() = Uri::from(target);
-    let upgrade = wanted_upgrade(&request);
+    let (upgrade, trailers) = (wanted_upgrade(&request), wants_trailers(&request));
     strip(request.headers_mut());
+    if trailers {
+        request
+            .headers_mut()
+            .insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     if let Some(protocol) = upgrade {
         request.headers_mut().insert(header::UPGRADE, protocol);
     }
@@ -230,6 +235,18 @@ fn wanted_upgrade(request: &Request) -> Option<HeaderValue> {
     let is_other = !protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
     let is_right = request.version() == Version::HTTP_11 && request.body().is_end_stream();
     (is_named && is_other && is_right && protocols.next().is_none()).then(|| protocol.clone())
+}
+
+/// Whether the client takes trailers (RFC 9110 §10.1.4). Nothing else that `TE` may say is passed on.
+fn wants_trailers(request: &Request) -> bool {
+    let Some(te) = request.headers().get(header::TE) else {
+        return false;
+    };
+    // In HTTP/1 the field is for one hop, which `Connection` has to say.
+    let is_said =
+        request.version() == Version::HTTP_2 || nominated(request.headers()).contains(&header::TE);
+    let mut codings = te.to_str().unwrap_or_default().split(',');
+    is_said && codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// HTTP/2 clients may send a cookie in crumbs; whoever speaks anything else gets it whole (RFC 9113 §8.2.3).

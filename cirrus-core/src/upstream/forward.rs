@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
@@ -131,10 +131,8 @@ impl Forward {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
         let upgrade = switches.then(|| hyper::upgrade::on(&mut request));
-        if switches {
-            request
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(fields) = one_hop(request.headers()) {
+            request.headers_mut().insert(CONNECTION, fields);
         }
         let (parts, mut body) = request.into_parts();
         let target = parts
@@ -195,6 +193,16 @@ impl Handler for Forward {
             took: begun.elapsed(),
         });
         Ok(response)
+    }
+}
+
+/// The value of `Connection` for what is passed on from hop to hop.
+fn one_hop(headers: &HeaderMap) -> Option<HeaderValue> {
+    match (headers.contains_key(UPGRADE), headers.contains_key(TE)) {
+        (true, true) => Some(HeaderValue::from_static("upgrade, te")),
+        (true, false) => Some(HeaderValue::from_static("upgrade")),
+        (false, true) => Some(HeaderValue::from_static("te")),
+        (false, false) => None,
     }
 }
 

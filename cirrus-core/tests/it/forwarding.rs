@@ -233,3 +233,29 @@ async fn old_clients_are_served() {
     assert_eq!((response.status, response.text()), (200, "hello"));
     assert!(client.is_closed().await);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_trailers_is_passed_on_as_one() {
+    let origin = Origin::new().get("*", |_| reply("")).run().await;
+    let (_proxy, mut client) = before(&origin).await;
+    for lines in [
+        "te: gzip, Trailers\r\nconnection: te\r\n",
+        "te: trailers\r\n",
+        "te: gzip\r\nconnection: te\r\n",
+    ] {
+        client.get_with("/", lines).await;
+    }
+    let said: Vec<_> = origin
+        .asked()
+        .iter()
+        .map(|asked| (asked.header("te"), asked.header("connection")))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("trailers".into(), "te".into()),
+            Default::default(),
+            Default::default()
+        ]
+    );
+}
