@@ -57,6 +57,12 @@ pub struct ListenConfig {
     /// TLS with HTTP/1.1 and HTTP/2 chosen by ALPN. Needs `[certificates]`.
     #[serde(default)]
     pub tls: bool,
+    /// Networks whose connections must begin with a PROXY protocol header (version 1 or 2), such as a load balancer's.
+    /// Its source and destination become the connection's addresses. Connections from elsewhere must not begin with
+    /// one and are served as they are.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub proxy_protocol: Vec<IpNet>,
 }
 
 /// The listener for operators. A change needs a restart.
@@ -335,6 +341,7 @@ impl ListenConfig {
         Self {
             address,
             tls: false,
+            proxy_protocol: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::Connection;
 use super::http;
+use super::proxy_protocol::{self, HeaderTime, Refusal, Senders};
 use super::tls::Acceptor;
 use crate::config::ListenConfig;
 use crate::server::{Admission, Worker};
@@ -25,6 +26,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    pub(crate) senders: Senders,
     pub(crate) sockets: Vec<std::net::TcpListener>,
 }
 
@@ -69,6 +71,7 @@ impl Bound {
         Ok(Self {
             address,
             tls: config.tls,
+            senders: Senders::new(&config.proxy_protocol),
             sockets,
         })
     }
@@ -93,7 +96,12 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 }
 
 /// Accepts connections until draining begins; those the kernel already holds are still served, later ones refused.
-pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, worker: Arc<Worker>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    senders: Senders,
+    worker: Arc<Worker>,
+) {
     let local = match listener.local_addr() {
         Ok(local) => local,
         Err(error) => return tracing::error!(%error, "a listening socket is gone"),
@@ -112,7 +120,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, worker:
                     false => local,
                 };
                 let connection = Connection::plain(peer, local);
-                begin(stream, connection, tls.clone(), &worker);
+                begin(stream, connection, tls.clone(), senders.clone(), &worker);
             }
             Err(error) if is_fleeting(&error) => {}
             Err(error) => {
@@ -133,7 +141,13 @@ fn is_fleeting(error: &io::Error) -> bool {
 }
 
 /// Serves a connection in a task of its own, if there is room for one more.
-fn begin(stream: TcpStream, connection: Connection, tls: Option<Acceptor>, worker: &Arc<Worker>) {
+fn begin(
+    mut stream: TcpStream,
+    mut connection: Connection,
+    tls: Option<Acceptor>,
+    senders: Senders,
+    worker: &Arc<Worker>,
+) {
     let Some(admission) = worker.admit() else {
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);
@@ -142,12 +156,36 @@ fn begin(stream: TcpStream, connection: Connection, tls: Option<Acceptor>, worke
     let _ = stream.set_nodelay(true);
     let worker = Arc::clone(worker);
     worker.clone().connections.spawn(async move {
+        if senders.include(connection.peer.ip())
+            && !introduced(&mut stream, &mut connection, &worker).await
+        {
+            return;
+        }
         let connection = Arc::new(connection);
         match tls {
             None => http::serve(stream, false, connection, admission, worker).await,
             Some(tls) => secure(stream, &connection, &tls, admission, worker).await,
         }
     });
+}
+
+/// Whether a connection that must begin with a PROXY protocol header did, and goes on.
+async fn introduced(stream: &mut TcpStream, connection: &mut Connection, worker: &Worker) -> bool {
+    let peer = connection.peer;
+    let limit = HeaderTime(worker.engine.live.now().limits.header_time);
+    let introduced = tokio::select! {
+        introduced = proxy_protocol::introduce(stream, connection, limit) => introduced,
+        () = worker.drain.over() => return false,
+    };
+    match &introduced {
+        Ok(()) | Err(Refusal::Left) => {}
+        Err(Refusal::Silent) => worker.cells.timed_out.add(1),
+        Err(Refusal::Malformed(error)) => {
+            worker.cells.proxy_protocol_errors.add(1);
+            tracing::debug!(%peer, %error, "a connection has no valid PROXY protocol header");
+        }
+    }
+    introduced.is_ok()
 }
 
 async fn secure(

@@ -1,7 +1,8 @@
 //! Sockets, TLS and HTTP: bytes become a request.
 //!
-//! The stations, in order: `listen` accepts, `tls` shakes hands ([`CertProvider`]), `http` speaks HTTP/1.1 and HTTP/2,
-//! `hygiene` refuses what is ambiguous and takes away what is meant for one hop only.
+//! The stations, in order: `listen` accepts, `proxy_protocol` hears for whom a load balancer speaks, `tls` shakes hands
+//! ([`CertProvider`]), `http` speaks HTTP/1.1 and HTTP/2, `hygiene` refuses what is ambiguous and takes away what is
+//! meant for one hop only.
 //!
 //! [`CertProvider`]: crate::downstream::CertProvider
 
@@ -11,6 +12,7 @@ mod connection;
 mod http;
 pub(crate) mod hygiene;
 pub(crate) mod listen;
+pub(crate) mod proxy_protocol;
 pub mod tls;
 
 pub(crate) use activity::Activity;

@@ -21,6 +21,7 @@ pub(crate) struct Cells {
     pub(crate) refused: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) malformed: Counter,
+    pub(crate) proxy_protocol_errors: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) handshake_failures: Counter,
     pub(crate) requests: Counter,

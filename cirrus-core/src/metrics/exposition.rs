@@ -116,6 +116,9 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::REFUSED, |cells| &cells.refused),
         counter(names::TIMED_OUT, |cells| &cells.timed_out),
         counter(names::MALFORMED, |cells| &cells.malformed),
+        counter(names::PROXY_PROTOCOL_ERRORS, |cells| {
+            &cells.proxy_protocol_errors
+        }),
         counter(names::HANDSHAKES, |cells| &cells.handshakes),
         counter(names::HANDSHAKE_FAILURES, |cells| &cells.handshake_failures),
         counter(names::CONNECTS, |cells| &cells.connects),

@@ -29,6 +29,7 @@ metrics! {
     REFUSED = "cirrus_connections_refused", "Connections closed at once because limits.connections was reached.";
     TIMED_OUT = "cirrus_connections_timed_out", "Connections closed because limits.header_time or limits.idle_time was over.";
     MALFORMED = "cirrus_connections_malformed", "Connections closed because what came was no valid HTTP.";
+    PROXY_PROTOCOL_ERRORS = "cirrus_proxy_protocol_errors", "Connections from networks in proxy_protocol closed because they did not begin with a valid header.";
     HANDSHAKES = "cirrus_tls_handshakes", "TLS handshakes completed.";
     HANDSHAKE_FAILURES = "cirrus_tls_handshake_failures", "TLS handshakes that failed.";
     CONNECTS = "cirrus_upstream_connects", "Connections opened to origins, failed ones included.";

@@ -17,6 +17,7 @@ use super::worker::Worker;
 use crate::config::ListenConfig;
 use crate::downstream::CertProvider;
 use crate::downstream::listen::{self, Bound};
+use crate::downstream::proxy_protocol::Senders;
 use crate::downstream::tls::{Acceptor, HandshakeTimeout, Spawn};
 use crate::upstream::pool::Pool;
 
@@ -72,7 +73,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
         let worker = Worker::new(Arc::clone(&parts.engine), index, drain.child());
         let sockets = bound
             .iter_mut()
-            .filter_map(|bound| Some((bound.sockets.pop()?, bound.tls)))
+            .filter_map(|bound| Some((bound.sockets.pop()?, bound.tls, bound.senders.clone())))
             .collect();
         workers.push(Arc::clone(&worker));
         running
@@ -114,7 +115,8 @@ fn acceptor(certs: &Arc<dyn CertProvider>, parts: &Parts) -> Result<Acceptor, St
     Ok(acceptor.with_timeout(HandshakeTimeout(limit)))
 }
 
-type Sockets = Vec<(std::net::TcpListener, bool)>;
+/// Each with whether it has TLS, and who sends PROXY protocol headers.
+type Sockets = Vec<(std::net::TcpListener, bool, Senders)>;
 
 /// Starts one worker's thread; the receiver hears when it has ended.
 fn spawn(
@@ -145,11 +147,16 @@ fn spawn(
 /// A worker's life: accept until draining begins, then see the connections to their end.
 async fn work(worker: Arc<Worker>, sockets: Sockets, acceptor: Option<Acceptor>) {
     let accepting = Tasks::default();
-    for (socket, tls) in sockets {
+    for (socket, tls, senders) in sockets {
         let acceptor = acceptor.clone().filter(|_| tls);
         match TcpListener::from_std(socket) {
             Ok(listener) => {
-                accepting.spawn(listen::accept(listener, acceptor, Arc::clone(&worker)));
+                accepting.spawn(listen::accept(
+                    listener,
+                    acceptor,
+                    senders,
+                    Arc::clone(&worker),
+                ));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }

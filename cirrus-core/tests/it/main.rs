@@ -12,6 +12,7 @@ mod forwarding;
 mod http2;
 mod limits;
 mod plug;
+mod proxy_protocol;
 mod upgrade;
 mod upstream;
 
