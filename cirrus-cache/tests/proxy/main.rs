@@ -71,7 +71,10 @@ async fn until(holds: impl AsyncFn() -> bool) {
 
 /// The value of a metric, with its labels as they are written; zero if it is not there.
 async fn metric(proxy: &proxy::Running, name: &str) -> u64 {
-    let page = Client::to(proxy.admin()).get("/metrics").await;
+    let page = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
     let value = |line: &str| line.strip_prefix(name)?.trim().parse::<f64>().ok();
     page.text()
         .lines()
@@ -81,7 +84,10 @@ async fn metric(proxy: &proxy::Running, name: &str) -> u64 {
 
 /// How many responses the cache has had this part in, over all sites and statuses.
 async fn counted(proxy: &proxy::Running, word: &str) -> u64 {
-    let page = Client::to(proxy.admin()).get("/metrics").await;
+    let page = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
     let label = format!("cache=\"{word}\"}} ");
     let value = |line: &str| {
         let (name, value) = line.split_once(&label)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -33,6 +33,8 @@ pub(crate) struct Follower {
     tasks: Tasks,
     drain: Drain,
     status: Arc<Status>,
+    /// The configuration of the start, by which everything runs that is read only once.
+    started: OnceLock<Arc<Config>>,
     /// The clusters whose services are watched; the watch ends with its cluster.
     watched: Mutex<HashMap<Arc<str>, Weak<Cluster>>>,
 }
@@ -69,6 +71,7 @@ impl Follower {
             tasks,
             drain,
             status: Arc::default(),
+            started: OnceLock::new(),
             watched: Mutex::default(),
         })
     }
@@ -87,6 +90,7 @@ impl Follower {
             .ok_or("the configuration source ended without a configuration")??;
         let (snapshot, warnings) = self.compiler.compile(config, None, now)?;
         warn(&warnings);
+        let _ = self.started.set(Arc::clone(&snapshot.config));
         Ok(snapshot)
     }
 
@@ -138,7 +142,9 @@ impl Follower {
         {
             Ok((snapshot, warnings)) => {
                 warn(&warnings);
-                warn_of_restart(&before.config, &snapshot.config);
+                if let Some(started) = self.started.get() {
+                    warn_of_restart(started, &before.config, &snapshot.config);
+                }
                 let revision = snapshot.revision;
                 let outdated = snapshot.outdates(&before);
                 engine.live.publish(snapshot);
@@ -264,27 +270,28 @@ fn warn(warnings: &Faults) {
 }
 
 /// What is read once, at the start.
-fn warn_of_restart(before: &Config, now: &Config) {
-    let fixed = [
-        ("listen", before.listen != now.listen),
-        ("admin", before.admin != now.admin),
-        (
-            "server.workers",
-            before.server.workers != now.server.workers,
-        ),
-        (
-            "limits.connections",
-            before.limits.connections != now.limits.connections,
-        ),
-        (
-            "limits.handshake_time",
-            before.limits.handshake_time != now.limits.handshake_time,
-        ),
-        ("cache", before.cache != now.cache),
-        ("certificates", before.certificates != now.certificates),
-        ("access_log", before.access_log != now.access_log),
-    ];
-    for (field, _) in fixed.iter().filter(|(_, changed)| *changed) {
+fn warn_of_restart(started: &Config, before: &Config, now: &Config) {
+    let differ = |other: &Config| {
+        [
+            ("listen", other.listen != now.listen),
+            ("admin", other.admin != now.admin),
+            ("server.workers", other.server.workers != now.server.workers),
+            (
+                "limits.connections",
+                other.limits.connections != now.limits.connections,
+            ),
+            (
+                "limits.handshake_time",
+                other.limits.handshake_time != now.limits.handshake_time,
+            ),
+            ("cache", other.cache != now.cache),
+            ("certificates", other.certificates != now.certificates),
+            ("access_log", other.access_log != now.access_log),
+        ]
+    };
+    // Said once, with the change itself; and not when it is taken back.
+    let news = differ(started).into_iter().zip(differ(before));
+    for ((field, _), _) in news.filter(|((_, since_start), (_, now))| *since_start && *now) {
         tracing::warn!("`{field}` has changed: that takes effect at the next start");
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn admit(
         return Err(Error::new(Kind::MethodNotAllowed));
     }
     let host = host(&request, connection, scheme)?;
+    refuse_codings(&request)?;
     refuse_misdirected(&request, connection, &host)?;
     let target = target(request.method(), request.uri())?;
     *request.uri_mut() = Uri::from(target);
@@ -96,6 +97,22 @@ fn refuse_foreign_scheme(uri: &Uri) -> Result<(), Error> {
     match uri.scheme_str() {
         None | Some("http" | "https") => Ok(()),
         Some(_) => Err(bad("the target's scheme is not served")),
+    }
+}
+
+/// `chunked` is the one transfer coding there is; taking another one away would make the content another one.
+fn refuse_codings(request: &Request) -> Result<(), Error> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if is_chunked(coding) => Ok(()),
+        _ => Err(bad("a Transfer-Encoding that is not `chunked`")),
     }
 }
 

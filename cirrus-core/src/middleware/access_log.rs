@@ -205,7 +205,7 @@ impl Line<'_> {
             out,
             "{} {} {:?}\" {} {} \"",
             asked.method,
-            Escaped(asked.target.to_string().as_bytes()),
+            Escaped(asked.path().as_bytes()),
             asked.version,
             self.status.as_u16(),
             self.sent
@@ -228,11 +228,7 @@ impl Line<'_> {
             Escaped(cx.host.as_str().as_bytes()),
             asked.method
         )?;
-        write!(
-            out,
-            "\"target\":\"{}\",",
-            Escaped(asked.target.to_string().as_bytes())
-        )?;
+        write!(out, "\"target\":\"{}\",", Escaped(asked.path().as_bytes()))?;
         write!(
             out,
             "\"version\":\"{:?}\",\"scheme\":\"{}\",",

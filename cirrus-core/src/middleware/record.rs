@@ -27,6 +27,17 @@ pub(crate) struct RequestLine {
     pub(crate) user_agent: Option<HeaderValue>,
 }
 
+// === impl RequestLine ===
+
+impl RequestLine {
+    /// Path and query, as HTTP/1.1 clients write it; the host has a field of its own.
+    pub(crate) fn path(&self) -> &str {
+        self.target
+            .path_and_query()
+            .map_or("", |target| target.as_str())
+    }
+}
+
 // === impl Record ===
 
 impl Record {

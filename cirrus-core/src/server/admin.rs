@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -60,6 +60,12 @@ impl State {
             "/api/v1/status",
             "/api/v1/config",
         ];
+        if !is_local(request) {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "ask by address, or as localhost\n",
+            );
+        }
         let path = request.uri().path();
         if !known.contains(&path) {
             return text(
@@ -126,6 +132,20 @@ impl State {
             "config": &*snapshot.config,
         })
     }
+}
+
+/// Whether it was asked for by address or as `localhost`. A page in an operator's browser that has its own name resolve to
+/// this machine asks by that name (DNS rebinding), and gets nothing.
+fn is_local<B>(request: &http::Request<B>) -> bool {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
+    host.is_none_or(|host| {
+        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    })
 }
 
 /// Serves until the background ends.

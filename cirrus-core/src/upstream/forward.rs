@@ -229,10 +229,29 @@ impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
         let kind = match &failed.why {
             Why::Late => Kind::Deadline,
+            Why::Upload(error) if is_malformed(&**error) => Kind::BadRequest,
             Why::Upload(_) => Kind::Client,
             Why::Stalled => Kind::Stalled,
             Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
         };
         Self::because(kind, failed.why)
     }
+}
+
+/// Whether the client's own framing broke its body, and not the connection.
+fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| {
+            matches!(
+                io.kind(),
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
+            )
+        }) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

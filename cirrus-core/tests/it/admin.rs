@@ -9,7 +9,7 @@ use crate::{before, site};
 async fn answers_health_and_status() {
     let origin = Origin::new().get("*", |_| reply("")).run().await;
     let (proxy, _) = before(&origin).await;
-    let mut admin = Client::to(proxy.admin());
+    let mut admin = Client::to(proxy.admin()).host("localhost");
     assert_eq!(
         (
             admin.get("/healthz").await.text(),
@@ -42,7 +42,7 @@ async fn counts_what_happens() {
     client.get("/").await;
     client.get("/missing").await;
     Client::to(proxy.address()).send(b"nonsense\r\n\r\n").await;
-    let mut admin = Client::to(proxy.admin());
+    let mut admin = Client::to(proxy.admin()).host("localhost");
     let page = admin.get("/metrics").await;
     let text = page.text();
     assert!(
@@ -72,7 +72,10 @@ async fn counts_what_happens() {
 async fn every_metric_is_there_and_explained() {
     let origin = Origin::new().get("*", |_| reply("")).run().await;
     let proxy = proxy::new(&site(&origin.url())).run().await;
-    let page = Client::to(proxy.admin()).get("/metrics").await;
+    let page = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
     let manual = include_str!("../../../docs/operations.md");
     for metric in names::ALL {
         let cache = metric.name.starts_with("cirrus_cache_");
@@ -86,5 +89,24 @@ async fn every_metric_is_there_and_explained() {
             "{} in docs/operations.md",
             metric.name
         );
+    }
+}
+
+/// A page in a browser that has its own name resolve to this machine.
+#[tokio::test]
+async fn answers_to_no_name_but_localhost() {
+    let origin = Origin::new().get("*", |_| reply("")).run().await;
+    let (proxy, _) = before(&origin).await;
+    for (host, status) in [
+        ("evil.example", 421),
+        ("127.0.0.1:9145", 200),
+        ("[::1]", 200),
+        ("LOCALHOST:1", 200),
+    ] {
+        let response = Client::to(proxy.admin())
+            .host(host)
+            .get("/api/v1/config")
+            .await;
+        assert_eq!(response.status, status, "{host}");
     }
 }

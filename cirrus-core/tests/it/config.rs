@@ -35,7 +35,7 @@ async fn a_new_configuration_takes_effect_on_open_connections() {
 async fn a_configuration_with_faults_changes_nothing_and_is_reported() {
     let proxy = proxy::new(&fixed("one")).run().await;
     proxy.reconfigure("[[site]]\nhosts = [\"a\"]\ncluster = \"none\"\n[[site]]\nhosts = [\"a\"]\ncluster = \"none\"\n");
-    let mut admin = Client::to(proxy.admin());
+    let mut admin = Client::to(proxy.admin()).host("localhost");
     let refused = async {
         loop {
             let config: serde_json::Value =
@@ -142,5 +142,42 @@ async fn requests_go_on_while_the_configuration_changes() {
         revision += 1;
         until(&proxy, revision).await;
         assert_eq!(client.get("/").await.text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn what_would_break_every_message_is_refused() {
+    for (toml, why) in [
+        (
+            "[[site.route]]\nrespond = { body = \"hello\", headers = { content-length = \"2\" } }\n",
+            "cannot be set",
+        ),
+        (
+            "upstream_headers = { transfer-encoding = \"x\" }\n[[site.route]]\nrespond = {}\n",
+            "cannot be set",
+        ),
+        (
+            "upstream_headers = { host = \"a b\" }\n[[site.route]]\nrespond = {}\n",
+            "not a host",
+        ),
+        (
+            "origin = [{ url = \"https://a.example\", sni = \"a b\" }]\n",
+            "not a name",
+        ),
+        (
+            "origin = [{ url = \"http://[::ffff:127.0.0.1]:7\" }]\n[[listen]]\naddress = \"127.0.0.1:7\"\n",
+            "in a circle",
+        ),
+        (
+            "origin = [{ url = \"http://a.example\" }]\n[[listen]]\naddress = \"127.0.0.1:7\"\n[[listen]]\naddress = \"0.0.0.0:7\"\n",
+            "listens there already",
+        ),
+    ] {
+        let error = proxy::new(&format!("[[site]]\nhosts = [\"*\"]\n{toml}"))
+            .start()
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(why), "{toml}: {error}");
     }
 }

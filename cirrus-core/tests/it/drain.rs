@@ -93,7 +93,7 @@ async fn a_file_system_that_hangs_does_not_keep_it_from_ending() {
         directory.path().display()
     );
     let proxy = proxy::new(&toml).run().await;
-    let mut admin = Client::to(proxy.admin());
+    let mut admin = Client::to(proxy.admin()).host("localhost");
     let mut client = Client::to(proxy.address());
     client.send(b"GET /pipe HTTP/1.1\r\nhost: a\r\n\r\n").await;
     // Opening a pipe that nobody writes to takes for ever; the request has begun when it is counted.

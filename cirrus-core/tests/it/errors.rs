@@ -17,6 +17,7 @@ async fn malformed_requests_are_refused() {
         "GET /../x HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET /%zz HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "GET a HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET * HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET /a\\..\\b HTTP/1.1\r\nhost: a\r\n\r\n",

@@ -58,7 +58,10 @@ async fn a_layer_sees_requests_after_hygiene_and_responses_before_the_client() {
         (failed.status, failed.header("x-seen")),
         (502, "inner / true, outer / true".into())
     );
-    let metrics = Client::to(proxy.admin()).get("/metrics").await;
+    let metrics = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
     assert!(
         metrics
             .text()

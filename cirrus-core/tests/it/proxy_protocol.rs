@@ -78,7 +78,10 @@ async fn errors(proxy: &proxy::Running) -> u64 {
 }
 
 async fn counted(proxy: &proxy::Running, name: &str) -> u64 {
-    let page = Client::to(proxy.admin()).get("/metrics").await;
+    let page = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
     let mut lines = page.text().lines();
     let number = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     number.unwrap().parse::<f64>().unwrap() as u64

@@ -7,6 +7,7 @@ use crate::{before, nowhere};
 
 async fn metric(proxy: &proxy::Running, name: &str) -> f64 {
     let text = Client::to(proxy.admin())
+        .host("localhost")
         .get("/metrics")
         .await
         .text()

@@ -150,7 +150,8 @@ fn listeners(config: &Config, abilities: Abilities, faults: &mut Faults) {
         if address.port() == 0 {
             continue;
         }
-        if let Some(first) = seen.get(&address) {
+        let taken = seen.iter().find(|(other, _)| overlap(**other, address));
+        if let Some((_, first)) = taken {
             faults.error(
                 &path,
                 Some(address.to_string()),
@@ -172,6 +173,13 @@ fn listeners(config: &Config, abilities: Abilities, faults: &mut Faults) {
             faults.error(&path, Some(listener.tls.to_string()), message);
         }
     }
+}
+
+/// `0.0.0.0` is every address of its kind.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 /// Each host stands in one site only.

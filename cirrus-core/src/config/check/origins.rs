@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use rustls::pki_types::ServerName;
+
 use crate::config::faults::Faults;
 use crate::config::model::{Config, OriginConfig};
 
@@ -11,6 +13,17 @@ pub(super) fn origins(config: &Config, origins: &[OriginConfig], path: &str, fau
     let mut seen = HashMap::new();
     for (index, origin) in origins.iter().enumerate() {
         let path = format!("{path}[{index}]");
+        if let Some(sni) = origin
+            .sni
+            .as_ref()
+            .filter(|sni| ServerName::try_from(sni.as_str()).is_err())
+        {
+            faults.error(
+                format!("{path}.sni"),
+                Some(sni.clone()),
+                "not a name: write for example \"shop.example\"",
+            );
+        }
         if origin.weight == 0 {
             faults.error(format!("{path}.weight"), Some("0".to_owned()), "an origin with weight 0 would never be asked; allowed is 1 to 65535, or remove the origin");
         }
@@ -50,7 +63,10 @@ fn reaches(origin: &OriginConfig, listener: SocketAddr) -> bool {
             || (listener.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified()))
     };
     match host.parse::<IpAddr>() {
-        Ok(ip) => local(ip) || (ip.is_unspecified() && listener.ip().is_loopback()),
+        Ok(ip) => {
+            let ip = ip.to_canonical();
+            local(ip) || (ip.is_unspecified() && listener.ip().is_loopback())
+        }
         Err(_) => {
             host == "localhost" && (listener.ip().is_loopback() || listener.ip().is_unspecified())
         }

@@ -3,13 +3,29 @@
 use std::collections::HashSet;
 
 use super::origins::origins;
+use crate::cache::Scheme;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, RouteConfig, SiteConfig};
-use crate::routing::{Matcher, PathPattern, Table, Template};
+use crate::config::value::HeaderTitle;
+use crate::routing::{Host, Matcher, PathPattern, Table, Template};
 
 /// With more faults than this, no further suggestions are looked for.
 const MOST_SUGGESTIONS: usize = 20;
+
+/// Header fields that are made anew for every message.
+const OURS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
 
 /// One site being checked.
 pub(super) struct SiteCheck<'a> {
@@ -46,6 +62,8 @@ impl SiteCheck<'_> {
             self.faults,
         );
         self.cluster("cluster", site.cluster.as_deref());
+        self.own_fields("upstream_headers", site.upstream_headers.keys());
+        self.host_field();
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
@@ -93,7 +111,7 @@ impl SiteCheck<'_> {
         match given[..] {
             [_] => {}
             [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `redirect`, `respond`, `files`"),
-            _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of these and remove the others"),
+            _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of the actions named here and remove the others"),
         }
         origins(
             self.config,
@@ -103,7 +121,36 @@ impl SiteCheck<'_> {
         );
         self.cluster(&format!("{field}.cluster"), route.cluster.as_deref());
         self.redirect(field, route);
+        if let Some(respond) = &route.respond {
+            self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());
+        }
         self.files(field, route);
+    }
+
+    /// A host that is none would be refused by every origin, or be worse than refused.
+    fn host_field(&mut self) {
+        let host = self
+            .site
+            .upstream_headers
+            .iter()
+            .find(|(name, _)| name.as_str() == "host");
+        let Some((_, value)) = host else { return };
+        if Host::parse(value.as_str(), Scheme::Http).is_none() {
+            let shown = Some(value.as_str().to_owned());
+            self.error(
+                "upstream_headers.host",
+                shown,
+                "not a host: write a name or address, with a port if it needs one",
+            );
+        }
+    }
+
+    /// Fields that say how a message is framed or where it goes next are made anew for every message.
+    fn own_fields<'k>(&mut self, field: &str, names: impl Iterator<Item = &'k HeaderTitle>) {
+        for name in names.filter(|name| OURS.contains(&name.as_str())) {
+            let message = "this field is made anew for every message and cannot be set";
+            self.error(&format!("{field}.{name}"), Some(name.to_string()), message);
+        }
     }
 
     fn redirect(&mut self, field: &str, route: &RouteConfig) {
