@@ -79,7 +79,7 @@ async fn origins_see_the_host_that_was_asked_for_or_given() {
 async fn the_admin_listener_says_that_it_is_ready() {
     let origin = Origin::new().run().await;
     let (mut cirrus, _client) = proxy(&["--to", &origin.url(), "--admin", "127.0.0.1:0"]).await;
-    let mut admin = Client::to(cirrus.admin().await);
+    let mut admin = Client::to(cirrus.admin().await).host("localhost");
     assert_eq!(admin.get("/readyz").await.text(), "ready\n");
 }
 

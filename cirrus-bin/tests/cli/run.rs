@@ -66,7 +66,14 @@ async fn an_edit_takes_effect_and_a_bad_one_changes_nothing() {
     let (address, admin) = (edge.cirrus.address().await, edge.cirrus.admin().await);
     let ask = async || Client::to(address).get("/").await.text().to_owned();
     let state = async || -> Value {
-        serde_json::from_slice(&Client::to(admin).get("/api/v1/config").await.body).unwrap()
+        serde_json::from_slice(
+            &Client::to(admin)
+                .host("localhost")
+                .get("/api/v1/config")
+                .await
+                .body,
+        )
+        .unwrap()
     };
     assert_eq!(ask().await, "one");
 

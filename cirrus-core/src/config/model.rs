@@ -265,7 +265,7 @@ pub struct RouteConfig {
     /// `"*.jpg"` or `"/img/*.jpg"` by ending. By default every path.
     #[serde(default)]
     pub path: PathPattern,
-    /// Methods, such as `["GET", "HEAD"]`. By default every method.
+    /// Methods, such as `["GET", "POST"]`; `GET` takes HEAD along. By default every method.
     #[serde(default)]
     pub methods: Vec<MethodName>,
     /// Header fields that must be there with this value; `"*"` is any value.
@@ -299,7 +299,7 @@ pub struct RouteConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RedirectConfig {
-    /// The `Location`. `{host}`, `{path}` (with its query) and the route's own `{params}` are filled in.
+    /// The `Location`. `{host}` (with its port, if the request named one), `{path}` (with its query) and the route's own `{params}` are filled in.
     pub to: HeaderText,
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "found")]
@@ -322,7 +322,8 @@ pub struct RespondConfig {
     pub headers: BTreeMap<HeaderTitle, HeaderText>,
 }
 
-/// Files of a directory, for GET and HEAD, with ranges and conditional requests. What stands in the path behind the
+/// Files of a directory, for GET and HEAD, with ranges and conditional requests. Symbolic links are followed, and files
+/// whose names begin with a dot are served. What stands in the path behind the
 /// route's prefix is looked for in the directory; `index.html` stands for a directory itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

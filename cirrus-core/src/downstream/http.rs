@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::activity::{Activity, Patience};
 use super::connection::Connection;
+use super::framing::{Guard, Turn};
 use crate::body::{Body, Response};
 use crate::server::{Admission, Drain, TaskExecutor, Worker};
 
@@ -40,11 +42,26 @@ pub(crate) async fn serve<IO>(
     };
     let activity = Arc::new(Activity::new(patience, admission));
 
+    let turn = Arc::new(Turn::default());
+
     let service = service_fn({
         let (worker, activity) = (Arc::clone(&worker), Arc::clone(&activity));
+        let turn = Arc::clone(&turn);
         move |request: http::Request<Incoming>| {
+            let is_awaited = Turn::is_awaited(&request);
             let answer = worker.answer(&connection, &activity, request.map(Body::from));
-            async move { Ok::<Response, Infallible>(answer.await) }
+            let turn = Arc::clone(&turn);
+            async move {
+                let mut response = answer.await;
+                if is_awaited {
+                    turn.decide(response.status());
+                }
+                if turn.is_refused() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<Response, Infallible>(response)
+            }
         }
     });
     let result = if h2 {
@@ -70,7 +87,7 @@ pub(crate) async fn serve<IO>(
             // Its timer would be made anew for every request; `watch` has one for the connection.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes as usize)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(Guard::new(io, Arc::clone(&turn))), service)
             // Ends with the response that switches protocols; the tunnel goes on by itself.
             .with_upgrades();
         watch(
@@ -81,6 +98,9 @@ pub(crate) async fn serve<IO>(
         )
         .await
     };
+    if turn.is_refused() {
+        worker.cells.malformed.add(1);
+    }
     match result {
         Ok(()) => {}
         Err(Broken::Silent) => worker.cells.timed_out.add(1),
@@ -88,7 +108,7 @@ pub(crate) async fn serve<IO>(
             tracing::debug!("closed a connection: the time for draining is over");
         }
         Err(Broken::Http(error)) => {
-            if error.is_parse() || error.is_parse_too_large() {
+            if !turn.is_refused() && (error.is_parse() || error.is_parse_too_large()) {
                 worker.cells.malformed.add(1);
             }
             tracing::debug!(%error, "a connection broke");

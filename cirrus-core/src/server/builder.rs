@@ -60,8 +60,13 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The access log cannot be opened.
-    #[error("cannot open the access log: {0}")]
-    AccessLog(#[source] std::io::Error),
+    #[error("cannot open the access log {}: {source}", path.display())]
+    AccessLog {
+        /// The file; empty for standard output.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// The machine refuses a thread, or TLS cannot be set up.
     #[error("cannot start: {0}")]
     System(#[source] BoxError),
@@ -198,7 +203,12 @@ impl Builder {
             .map_err(StartError::Config)?;
         let config = Arc::clone(&first.config);
         let workers = workers.unwrap_or_else(|| config.server.workers.map_or(threads, usize::from));
-        let log = AccessLog::open(&config.access_log, workers).map_err(StartError::AccessLog)?;
+        let log = AccessLog::open(&config.access_log, workers).map_err(|source| {
+            StartError::AccessLog {
+                path: config.access_log.file.clone().unwrap_or_default(),
+                source,
+            }
+        })?;
         let engine = Arc::new(Engine {
             live: Live::new(first),
             clock: self.clock,

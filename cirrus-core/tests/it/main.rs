@@ -9,6 +9,7 @@ mod config;
 mod drain;
 mod errors;
 mod forwarding;
+mod framing;
 mod http2;
 mod limits;
 mod plug;

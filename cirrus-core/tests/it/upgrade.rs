@@ -98,6 +98,16 @@ async fn bytes_go_both_ways_after_the_switch() {
 }
 
 #[tokio::test]
+async fn bytes_before_the_switch_belong_to_the_other_protocol() {
+    let (origin, _heads) = echo(SWITCH).await;
+    let proxy = proxy::new(&site(&format!("http://{origin}"))).run().await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    client.write_all(&[ASK, b"\0early"].concat()).await.unwrap();
+    assert!(head(&mut client).await.starts_with("http/1.1 101 "));
+    assert_eq!(read(&mut client, 11).await, b"hello\0early");
+}
+
+#[tokio::test]
 async fn a_tunnel_keeps_its_room_and_ends_with_draining() {
     let (origin, _heads) = echo(SWITCH).await;
     let toml = format!(
