@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 /// Any error that a backend or a body may give.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -18,7 +18,7 @@ struct Inner {
     kind: Kind,
     source: Option<BoxError>,
     retry_after: Option<Duration>,
-    allow: Option<HeaderValue>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A variant exists only where somebody acts on it.
@@ -31,12 +31,20 @@ pub enum Kind {
     NoSite,
     /// The connection's certificate does not cover this host (RFC 9110 §15.5.20).
     Misdirected,
+    /// The client has not said who it is, or not in a way that is believed.
+    Unauthorized,
+    /// The client may not have this, whoever it is.
+    Forbidden,
     /// No route of the site matches.
     NoRoute,
     /// The method is not allowed here.
     MethodNotAllowed,
     /// The request has come through this very proxy before.
     Loop,
+    /// The client asks too often.
+    TooMany,
+    /// The request's body is larger than the route takes.
+    TooLarge,
     /// A limit is reached; later may do.
     Overload,
     /// The cluster has no endpoint that may be asked.
@@ -76,7 +84,7 @@ impl Error {
             kind,
             source: None,
             retry_after: None,
-            allow: None,
+            fields: Vec::new(),
         }))
     }
 
@@ -87,16 +95,21 @@ impl Error {
             kind,
             source: Some(source.into()),
             retry_after: None,
-            allow: None,
+            fields: Vec::new(),
         }))
     }
 
     /// The method is not among `allowed`, the value of `Allow` (RFC 9110 §10.2.1).
     #[must_use]
     pub fn not_allowed(allowed: HeaderValue) -> Self {
-        let mut error = Self::new(Kind::MethodNotAllowed);
-        error.0.allow = Some(allowed);
-        error
+        Self::new(Kind::MethodNotAllowed).with_field(header::ALLOW, allowed)
+    }
+
+    /// With a header field that the response must have, such as `WWW-Authenticate`.
+    #[must_use]
+    pub fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.fields.push((name, value));
+        self
     }
 
     /// Says when another try is worth while (`Retry-After`).
@@ -118,11 +131,9 @@ impl Error {
         self.0.retry_after
     }
 
-    /// The methods that are allowed; by default those that any resource may have.
-    #[must_use]
-    pub fn allow(&self) -> HeaderValue {
-        let usual = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        self.0.allow.clone().unwrap_or(usual)
+    /// The header fields that the response must have.
+    pub fn fields(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.0.fields.iter()
     }
 
     /// No byte reached the origin: another one may try.
@@ -188,6 +199,10 @@ impl Kind {
             Self::BadRequest
             | Self::NoSite
             | Self::Misdirected
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::TooMany
+            | Self::TooLarge
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::Client
@@ -204,9 +219,13 @@ impl Kind {
             Self::BadRequest => "the request is malformed",
             Self::NoSite => "no site is served under this host",
             Self::Misdirected => "this connection is not for that host",
+            Self::Unauthorized => "who asks must say who they are",
+            Self::Forbidden => "this is not for you",
             Self::NoRoute => "nothing is served under this path",
             Self::MethodNotAllowed => "the method is not allowed here",
             Self::Loop => "the request goes round in a circle",
+            Self::TooMany => "you ask too often",
+            Self::TooLarge => "the request's body is too large",
             Self::Overload => "too many requests at the moment",
             Self::NoEndpoint => "no origin can take the request at the moment",
             Self::Connect => "the origin cannot be reached",
@@ -225,9 +244,13 @@ impl Kind {
             Self::BadRequest => "http_request_error",
             Self::NoSite => "no_site",
             Self::Misdirected => "misdirected",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "http_request_denied",
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Loop => "proxy_loop_detected",
+            Self::TooMany => "rate_limited",
+            Self::TooLarge => "body_too_large",
             Self::Overload => "connection_limit_reached",
             Self::NoEndpoint => "destination_unavailable",
             Self::Connect => "connection_refused",
@@ -245,6 +268,10 @@ impl From<Kind> for StatusCode {
         match kind {
             Kind::BadRequest | Kind::Client => Self::BAD_REQUEST,
             Kind::Stalled => Self::REQUEST_TIMEOUT,
+            Kind::Unauthorized => Self::UNAUTHORIZED,
+            Kind::Forbidden => Self::FORBIDDEN,
+            Kind::TooMany => Self::TOO_MANY_REQUESTS,
+            Kind::TooLarge => Self::PAYLOAD_TOO_LARGE,
             Kind::NoSite | Kind::NoRoute => Self::NOT_FOUND,
             Kind::Misdirected => Self::MISDIRECTED_REQUEST,
             Kind::MethodNotAllowed => Self::METHOD_NOT_ALLOWED,

@@ -4,6 +4,7 @@ mod access_log;
 mod context;
 mod dispatch;
 mod forwarded;
+mod policies;
 mod record;
 mod rescue;
 mod stack;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub(crate) use access_log::{AccessLog, keep_flushed};
 pub use context::Context;
+pub(crate) use policies::Policies;
 pub(crate) use record::Record;
 pub(crate) use stack::{answer, front, upstream};
 

@@ -1,6 +1,6 @@
 //! Every error becomes a response, in one place: plain, small, nothing internal shown.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tower_layer::Layer;
 
@@ -9,6 +9,10 @@ use crate::body::{Body, Request, Response};
 use crate::error::{Error, Kind, Side};
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// What any resource may be asked with (RFC 9110 §10.2.1).
+const USUAL_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Turns errors into responses; nothing above it sees `Err`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,8 +93,11 @@ fn respond(error: &Error, form: Form) -> Response {
             HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64),
         );
     }
+    for (name, value) in error.fields() {
+        headers.append(name, value.clone());
+    }
     if error.kind() == Kind::MethodNotAllowed {
-        headers.insert(http::header::ALLOW, error.allow());
+        headers.entry(ALLOW).or_insert(USUAL_METHODS);
     }
     response
 }

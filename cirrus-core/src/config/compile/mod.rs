@@ -1,11 +1,14 @@
 //! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
 
+mod policies;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use self::policies::Written;
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{
@@ -114,12 +117,21 @@ impl Compiler {
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
         for (index, route) in config.route.iter().enumerate() {
             let stack = parts.route(index, route);
-            routes.push((matcher(route), stack));
+            let written = Written {
+                site: config,
+                route: Some(route),
+            };
+            routes.push((matcher(route), written.policies().around(stack)));
         }
         if let Some(cluster) = parts.default_cluster() {
+            let stack = parts.upstream(&config.cache, cluster);
+            let written = Written {
+                site: config,
+                route: None,
+            };
             routes.push((
                 Matcher::new(PathPattern::default()),
-                parts.upstream(&config.cache, cluster),
+                written.policies().around(stack),
             ));
         }
         let used = parts.used;

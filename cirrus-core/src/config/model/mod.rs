@@ -1,0 +1,213 @@
+//! The configuration as its author writes it. What it means is compiled from it into a [`Snapshot`](super::Snapshot).
+//!
+//! Every value parses where it stands: a field that holds an address holds nothing else.
+//! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
+
+mod site;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::parse::Written;
+use super::value::{Period, Size};
+pub use site::{
+    FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
+};
+pub use upstream::{ClusterConfig, HealthConfig, OriginConfig, TimeoutsConfig};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The sockets that clients connect to. Without any, only the admin listener serves.
+    pub listen: Vec<ListenConfig>,
+    /// The listener for operators: `/metrics`, `/healthz`, `/readyz` and the API. Off unless given.
+    pub admin: Option<AdminConfig>,
+    /// Workers, draining, and whose forwarding headers are believed.
+    pub server: ServerConfig,
+    /// What one client or connection may use at the most.
+    pub limits: LimitsConfig,
+    /// The store that all caching sites share.
+    pub cache: CacheConfig,
+    /// Where server certificates come from.
+    pub certificates: CertificatesConfig,
+    /// One line for every request.
+    pub access_log: AccessLogConfig,
+    /// Named groups of endpoints that routes refer to.
+    pub cluster: Vec<Arc<ClusterConfig>>,
+    /// What is served under which host names.
+    pub site: Vec<Arc<SiteConfig>>,
+
+    /// Where each field stands in the text it was read from, so that faults found later can point there.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) document: Written,
+}
+
+/// One socket. A change needs a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ListenConfig {
+    /// Address and port, for example `"0.0.0.0:80"` or `"[::]:443"`. Port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// TLS with HTTP/1.1 and HTTP/2 chosen by ALPN. Needs `[certificates]`.
+    #[serde(default)]
+    pub tls: bool,
+    /// Networks whose connections must begin with a PROXY protocol header (version 1 or 2), such as a load balancer's.
+    /// Its source and destination become the connection's addresses. Connections from elsewhere must not begin with
+    /// one and are served as they are.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// The listener for operators. A change needs a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// Address and port. It has no authentication yet, so only loopback addresses are allowed.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+}
+
+/// Workers, draining, and whose forwarding headers are believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Threads that serve traffic, 1 to 1024. By default one for each core. A change needs a restart.
+    pub workers: Option<u16>,
+    /// How long requests in flight may take to finish after SIGTERM or SIGINT; then their connections are closed.
+    pub drain: Period,
+    /// Networks whose `Forwarded` and `X-Forwarded-*` fields are believed and extended.
+    /// From anybody else they are replaced.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What one client or connection may use at the most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LimitsConfig {
+    /// Connections open at the same time, over all listeners; one more is closed at once. A change needs a restart.
+    pub connections: u32,
+    /// Bytes of a request's line and header fields, 8 KiB to 1 MiB; more is answered 431.
+    pub header_bytes: Size,
+    /// How long a client may take to send a request's header.
+    pub header_time: Period,
+    /// How long a client may take for a TLS handshake. A change needs a restart.
+    pub handshake_time: Period,
+    /// How long a connection may stay open without a request.
+    pub idle_time: Period,
+    /// Concurrent HTTP/2 streams on one connection, 1 to 10000.
+    pub streams: u32,
+}
+
+/// The store that all caching sites share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CacheConfig {
+    /// Memory for stored responses, metadata included; at least 1 MiB. A change needs a restart.
+    pub memory: Size,
+    /// The largest body that is stored; larger ones pass through. By default an eighth of `memory`;
+    /// at most a quarter.
+    /// A change needs a restart.
+    pub max_object: Option<Size>,
+}
+
+/// Where server certificates come from. A change needs a restart; the files themselves are watched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CertificatesConfig {
+    /// A directory of pairs `NAME.pem` (chain) and `NAME.key`; chosen by SNI from the names inside the certificates.
+    /// Relative paths start at the configuration file. Read again when a file changes.
+    pub directory: Option<PathBuf>,
+    /// Makes a self-signed certificate, for development, for any name that `directory` does not cover.
+    pub self_signed: bool,
+}
+
+/// One line for every request.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct AccessLogConfig {
+    /// The lines' form.
+    pub format: AccessLogFormat,
+    /// A file to append to. By default standard output. A change needs a restart.
+    pub file: Option<PathBuf>,
+}
+
+/// The form of an access-log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AccessLogFormat {
+    /// No access log.
+    #[default]
+    Off,
+    /// A JSON object a line.
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
+}
+
+// === impl ListenConfig ===
+
+impl ListenConfig {
+    /// A listener without TLS.
+    #[must_use]
+    pub fn plain(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: false,
+            proxy_protocol: Vec::new(),
+        }
+    }
+}
+
+// === defaults ===
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            drain: Period::secs(30),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 65_536,
+            header_bytes: Size::kib(16),
+            header_time: Period::secs(10),
+            handshake_time: Period::secs(10),
+            idle_time: Period::secs(60),
+            streams: 128,
+        }
+    }
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            memory: Size::mib(256),
+            max_object: None,
+        }
+    }
+}
