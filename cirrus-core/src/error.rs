@@ -31,6 +31,8 @@ pub enum Kind {
     NoSite,
     /// The connection's certificate does not cover this host (RFC 9110 §15.5.20).
     Misdirected,
+    /// The request's line and header are larger than what is taken.
+    HeaderTooLarge,
     /// The client has not said who it is, or not in a way that is believed.
     Unauthorized,
     /// The client may not have this, whoever it is.
@@ -197,6 +199,7 @@ impl Kind {
     pub fn side(self) -> Side {
         match self {
             Self::BadRequest
+            | Self::HeaderTooLarge
             | Self::NoSite
             | Self::Misdirected
             | Self::Unauthorized
@@ -219,6 +222,7 @@ impl Kind {
             Self::BadRequest => "the request is malformed",
             Self::NoSite => "no site is served under this host",
             Self::Misdirected => "this connection is not for that host",
+            Self::HeaderTooLarge => "the request's header is too large",
             Self::Unauthorized => "who asks must say who they are",
             Self::Forbidden => "this is not for you",
             Self::NoRoute => "nothing is served under this path",
@@ -244,6 +248,7 @@ impl Kind {
             Self::BadRequest => "http_request_error",
             Self::NoSite => "no_site",
             Self::Misdirected => "misdirected",
+            Self::HeaderTooLarge => "header_too_large",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "http_request_denied",
             Self::NoRoute => "no_route",
@@ -268,6 +273,7 @@ impl From<Kind> for StatusCode {
         match kind {
             Kind::BadRequest | Kind::Client => Self::BAD_REQUEST,
             Kind::Stalled => Self::REQUEST_TIMEOUT,
+            Kind::HeaderTooLarge => Self::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::Unauthorized => Self::UNAUTHORIZED,
             Kind::Forbidden => Self::FORBIDDEN,
             Kind::TooMany => Self::TOO_MANY_REQUESTS,

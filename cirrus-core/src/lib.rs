@@ -40,6 +40,9 @@ pub mod metrics;
 /// Puts it all together: builder, workers, drain, admin listener.
 pub mod server;
 
+/// HTTP/1.1 on the wire, for both sides.
+mod codec;
+
 mod body;
 mod clock;
 mod error;

@@ -63,6 +63,16 @@ impl<H: Handler> Handler for Rescue<H> {
     }
 }
 
+/// What tells a client that its request cannot even be read.
+pub(crate) fn refusal(kind: Kind, why: &str) -> Response {
+    let status = StatusCode::from(kind);
+    let mut response = Response::new(Body::from(Form::Text.page(status, why)));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static(Form::Text.content_type());
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
 /// The client's doing is not the operator's worry.
 fn report(cx: &Context, error: &Error) {
     match error.kind().side() {

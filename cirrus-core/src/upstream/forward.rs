@@ -13,6 +13,7 @@ use super::pool::Wire;
 use super::tunnel;
 use crate::body::{Body, Request, Response};
 use crate::downstream::hygiene;
+use crate::downstream::upgrade::Upgrade;
 use crate::error::{Error, Kind};
 use crate::middleware::{Context, Handler};
 
@@ -130,7 +131,7 @@ impl Forward {
     ) -> Result<(Arc<Backend>, Response), Error> {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
-        let upgrade = switches.then(|| hyper::upgrade::on(&mut request));
+        let upgrade = switches.then(|| Upgrade::of(&mut request));
         if let Some(fields) = one_hop(request.headers()) {
             request.headers_mut().insert(CONNECTION, fields);
         }

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::{CONNECTION, UPGRADE};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
 
 use super::pool::Wire;
 use crate::body::Response;
 use crate::downstream::hygiene;
+use crate::downstream::upgrade::Upgrade;
 use crate::error::{Error, Kind};
 use crate::middleware::Context;
 
@@ -29,7 +28,7 @@ const IDLE_TIME: Duration = Duration::from_secs(600);
 /// over.
 pub(super) fn begin(
     cx: &Context,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     mut response: Response,
     wire: Wire,
 ) -> Result<Response, Error> {
@@ -57,11 +56,11 @@ pub(super) fn begin(
 }
 
 /// Until both sides have ended; how many bytes went up and down.
-async fn carry(upgrade: OnUpgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
-    let client = upgrade.await.map_err(io::Error::other)?;
+async fn carry(upgrade: Upgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
+    let client = upgrade.ready().await?;
     let moved = Moved::now();
     let mut client = Watched {
-        io: TokioIo::new(client),
+        io: client,
         moved: moved.clone(),
     };
     // What the origin said along with its response.

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::Malformed;
-use super::chunked::{Chunked, Found};
 use super::decode::Framing;
 use super::talk::Talk;
+use crate::codec::Malformed;
+use crate::codec::chunked::{Chunked, Found};
 use crate::error::BoxError;
 use crate::upstream::pool::Home;
 

@@ -2,11 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 
-use super::{MAX_FIELDS, MAX_HEAD, Malformed};
+use super::{MAX_FIELDS, MAX_HEAD};
+use crate::codec::Malformed;
+use crate::codec::fields::{self, Place};
 
 /// A response's status line and header.
 #[derive(Debug)]
@@ -25,13 +27,6 @@ pub(super) enum Framing {
     Chunked,
     /// With the connection.
     Close,
-}
-
-/// Where a field's name and value stand in the head.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    name: (u32, u32),
-    value: (u32, u32),
 }
 
 /// Takes a head off the front of `buffer`; `None` if it is not all there yet.
@@ -55,58 +50,14 @@ pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malfor
     let mut places = [Place::default(); MAX_FIELDS];
     let count = parsed.headers.len();
     for (place, field) in places.iter_mut().zip(parsed.headers.iter()) {
-        *place = Place {
-            name: within(buffer, field.name.as_bytes()),
-            value: within(buffer, field.value),
-        };
+        *place = Place::of(field, buffer);
     }
-    let headers = headers(&buffer.split_to(length).freeze(), &places[..count])?;
+    let headers = fields::headers(&buffer.split_to(length).freeze(), &places[..count])?;
     Ok(Some(ResponseHead {
         status,
         version,
         headers,
     }))
-}
-
-/// Where `part` stands in `whole`, of which it is a part. Heads are far shorter than 4 GiB.
-fn within(whole: &[u8], part: &[u8]) -> (u32, u32) {
-    let begin = part.as_ptr() as usize - whole.as_ptr() as usize;
-    (begin as u32, (begin + part.len()) as u32)
-}
-
-/// The values share the head's bytes: none is copied.
-fn headers(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(places.len() + 4);
-    let range = |(begin, end): (u32, u32)| begin as usize..end as usize;
-    for place in places {
-        let name = HeaderName::from_bytes(&head[range(place.name)])
-            .map_err(|_| Malformed("a field name is not valid"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice(range(place.value)))
-            .map_err(|_| Malformed("a field value is not valid"))?;
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
-/// Trailers off the front of `buffer`; `None` if they are not all there yet.
-pub(super) fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let (length, parsed) = match httparse::parse_headers(buffer, &mut fields) {
-        Ok(httparse::Status::Complete(done)) => done,
-        Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
-        Ok(httparse::Status::Partial) => return Err(Malformed("the trailers are too large")),
-        Err(_) => return Err(Malformed("the trailers are not valid")),
-    };
-    let mut headers = HeaderMap::with_capacity(parsed.len());
-    for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| Malformed("a trailer name is not valid"))?;
-        let value = HeaderValue::from_bytes(field.value)
-            .map_err(|_| Malformed("a trailer value is not valid"))?;
-        headers.append(name, value);
-    }
-    buffer.advance(length);
-    Ok(Some(headers))
 }
 
 /// How the body ends, by RFC 9112 §6.3; what could be read in two ways is refused.

@@ -3,7 +3,6 @@
 //! Strict in what it takes (RFC 9112): whatever is ambiguous is an error, and the connection is closed.
 
 mod body;
-mod chunked;
 mod decode;
 mod encode;
 mod talk;
@@ -13,12 +12,7 @@ mod tests;
 
 pub(crate) use talk::{Answer, Failed, Head, Talk, Times, Why, is_quiet};
 
-/// The origin's bytes are no valid HTTP/1.1, or ambiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed response: {0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
-
-/// The most that a response's status line and header, or a chunked body's trailers, may take.
+/// The most that a response's status line and header may take.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// The most header fields in a response.

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::body::ResponseBody;
 use super::decode::{self, ResponseHead};
 use super::encode::{self, Framing};
-use super::{MAX_HEAD, Malformed};
+use super::MAX_HEAD;
+use crate::codec::{Malformed, write};
 use crate::body::{Body, Response};
 use crate::error::BoxError;
 use crate::upstream::pool::{Home, Wire};
@@ -333,7 +334,7 @@ impl Talk {
         match &mut self.upload.framing {
             Framing::Chunked => {
                 self.close_chunk();
-                encode::chunk_size(&mut self.out, data.len());
+                write::chunk_size(&mut self.out, data.len());
                 self.upload.open_chunk = true;
             }
             Framing::Length(left) => {
@@ -358,7 +359,7 @@ impl Talk {
         match self.upload.framing {
             Framing::Chunked => {
                 self.close_chunk();
-                encode::last_chunk(&mut self.out, trailers);
+                write::last_chunk(&mut self.out, trailers);
             }
             Framing::Length(left) if left > 0 => {
                 return Err("the request's body is shorter than it says".into());

@@ -4,10 +4,10 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use proptest::prelude::*;
 
-use super::Malformed;
-use super::chunked::{Chunked, Found};
 use super::decode::{self, Framing, ResponseHead};
 use super::encode;
+use crate::codec::chunked::{Chunked, Found};
+use crate::codec::{Malformed, write};
 
 fn head(bytes: &str) -> Result<Option<ResponseHead>, Malformed> {
     decode::head(&mut BytesMut::from(bytes))
@@ -209,7 +209,7 @@ fn trailers_never_take_the_place_of_the_header() {
         )
     });
     let mut out = BytesMut::new();
-    encode::last_chunk(&mut out, Some(&HeaderMap::from_iter(trailers)));
+    write::last_chunk(&mut out, Some(&HeaderMap::from_iter(trailers)));
     assert_eq!(&out[..], b"0\r\nx-sum: 1\r\n\r\n");
 }
 
@@ -219,11 +219,11 @@ proptest! {
                                     sizes in prop::collection::vec(1usize..40, 0..60)) {
         let mut bytes = BytesMut::new();
         for chunk in &chunks {
-            encode::chunk_size(&mut bytes, chunk.len());
+            write::chunk_size(&mut bytes, chunk.len());
             bytes.extend_from_slice(chunk);
             bytes.extend_from_slice(b"\r\n");
         }
-        encode::last_chunk(&mut bytes, None);
+        write::last_chunk(&mut bytes, None);
         let (content, trailers) = decoded(&bytes, &sizes).unwrap().unwrap();
         prop_assert_eq!(content, chunks.concat());
         prop_assert!(trailers.is_empty());

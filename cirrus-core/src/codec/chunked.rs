@@ -3,14 +3,14 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::{Malformed, decode};
+use super::{Malformed, trailers};
 
 /// The most that the line before a chunk may take, extensions included; ours to choose, none are known in the wild.
 const MAX_LINE: usize = 1024;
 
 /// Where in the body the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chunked {
+pub(crate) enum Chunked {
     /// Before a chunk's size.
     Size,
     /// So many bytes before the end of a chunk.
@@ -25,7 +25,7 @@ pub(super) enum Chunked {
 
 /// What was found.
 #[derive(Debug, PartialEq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Content.
     Data(Bytes),
     /// The end, with the trailers.
@@ -38,7 +38,7 @@ pub(super) enum Found {
 
 impl Chunked {
     /// Takes what there is off the front of `buffer`.
-    pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Found, Malformed> {
+    pub(crate) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Found, Malformed> {
         loop {
             match *self {
                 Self::Size => match line(buffer)? {
@@ -57,7 +57,7 @@ impl Chunked {
                     None => return Ok(Found::More),
                 },
                 Self::Trailers => {
-                    let Some(trailers) = decode::trailers(buffer)? else {
+                    let Some(trailers) = trailers::take(buffer)? else {
                         return Ok(Found::More);
                     };
                     *self = Self::Done;
@@ -108,13 +108,16 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
     if digits == 0 || digits > 16 {
         return Err(Malformed("a chunk's size is not valid"));
     }
-    if !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";"))
-        || extension.iter().any(|&byte| byte == 0 || byte == b'\r')
-    {
+    let is_extension = extension.is_empty() || extension[0] == b';';
+    if !is_extension || extension.iter().any(|byte| is_control(*byte)) {
         return Err(Malformed("a chunk's size is not valid"));
     }
     let value = line[..digits].iter().fold(0u64, |value, &digit| {
         value << 4 | u64::from((digit as char).to_digit(16).unwrap_or_default())
     });
     Ok(value)
+}
+
+fn is_control(byte: u8) -> bool {
+    byte != b'\t' && (byte < b' ' || byte == 0x7f)
 }

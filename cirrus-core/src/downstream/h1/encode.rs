@@ -1,0 +1,132 @@
+//! Response heads as bytes (RFC 9112 §4, §6, §7, §9).
+
+use std::cell::RefCell;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, StatusCode, Version};
+
+use crate::clock::Timestamp;
+use crate::codec::write::{decimal, field};
+
+/// How the client learns where the response's body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none, and nothing says how long it would be but what the header says.
+    None,
+    /// `Content-Length`.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// The end of the connection: all that HTTP/1.0 leaves for a length nobody knows.
+    Close,
+}
+
+/// What the response says about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another request may follow.
+    KeepAlive,
+    /// It ends with this response.
+    Close,
+    /// It speaks another protocol from here on.
+    Switch,
+}
+
+// === impl Framing ===
+
+impl Framing {
+    /// Chosen by what is known of the body's length.
+    pub(super) fn of(status: StatusCode, to_head: bool, length: Option<u64>, version: Version) -> Self {
+        let bodiless = to_head
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match length {
+            _ if bodiless => Self::None,
+            Some(length) => Self::Length(length),
+            None if version == Version::HTTP_11 => Self::Chunked,
+            None => Self::Close,
+        }
+    }
+
+    /// Whether there is content.
+    pub(super) fn has_content(self) -> bool {
+        !matches!(self, Self::None | Self::Length(0))
+    }
+}
+
+/// Writes a response's line and header; framing and connection fields are made anew.
+pub(super) fn head(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    framing: Framing,
+    next: Next,
+    version: Version,
+    now: Timestamp,
+) {
+    out.reserve(128 + headers.len() * 48);
+    status_line(out, status);
+    let mut is_dated = false;
+    for (name, value) in headers {
+        if *name == DATE {
+            is_dated = true;
+        } else if is_ours(name, framing, next) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    if !is_dated && !status.is_informational() {
+        date(out, now);
+    }
+    match framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"content-length: ");
+            decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None | Framing::Close => {}
+    }
+    match next {
+        Next::KeepAlive if version == Version::HTTP_11 => {}
+        Next::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        Next::Close => out.extend_from_slice(b"connection: close\r\n"),
+        Next::Switch => out.extend_from_slice(b"connection: upgrade\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field is made anew by us.
+fn is_ours(name: &HeaderName, framing: Framing, next: Next) -> bool {
+    *name == CONNECTION
+        || *name == TRANSFER_ENCODING
+        || (*name == CONTENT_LENGTH && framing != Framing::None)
+        || (*name == UPGRADE && next != Next::Switch)
+}
+
+/// HTTP/1.1 whatever the client speaks (RFC 9110 §6.2).
+fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    let reason = status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A recipient with a clock dates what comes without a date (RFC 9110 §6.6.1). Formatted once a second.
+fn date(out: &mut Vec<u8>, now: Timestamp) {
+    thread_local! {
+        static LINE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
+    }
+    LINE.with_borrow_mut(|(second, line)| {
+        if *second != now.as_secs() {
+            *second = now.as_secs();
+            *line = format!("date: {}\r\n", now).into_bytes();
+        }
+        out.extend_from_slice(line);
+    });
+}

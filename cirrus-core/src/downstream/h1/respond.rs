@@ -1,0 +1,203 @@
+//! A response goes to its client.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body as HttpBody, Frame};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::Broken;
+use super::encode::{self, Framing, Next};
+use super::link::Link;
+use super::session::Facts;
+use super::waits::{Event, Waits};
+use crate::body::{Body, Response};
+use crate::codec::write;
+use crate::server::Worker;
+
+/// The content of a response on its way.
+struct Content {
+    body: Body,
+    framing: Framing,
+    takes_trailers: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More of it may come.
+    Open,
+    /// The last of it waits to be written.
+    Ended,
+    /// Its source failed, or gave more or less than was announced.
+    Failed,
+}
+
+/// Writes a response as it comes; whether another request may follow.
+pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
+    link: &Arc<Mutex<Link<IO>>>,
+    response: Response,
+    facts: Facts,
+    patience: Duration,
+    waits: &mut Waits,
+    worker: &Worker,
+) -> Result<bool, Broken> {
+    let (parts, body) = response.into_parts();
+    let length = body.size_hint().exact();
+    let framing = Framing::of(parts.status, facts.is_head, length, facts.version);
+    let next = {
+        let mut link = link.lock();
+        let next = next(&link, parts.status, facts, framing, waits);
+        let now = worker.engine.clock.now();
+        encode::head(link.out(), parts.status, &parts.headers, framing, next, facts.version, now);
+        next
+    };
+    let mut content = Content::new(body, framing, facts.takes_trailers);
+    let mut blocked = false;
+    poll_fn(|cx| {
+        loop {
+            let is_waiting = content.poll_fill(link, cx).is_pending();
+            match link.lock().poll_write(cx) {
+                Poll::Ready(written) => {
+                    written?;
+                    blocked = false;
+                }
+                Poll::Pending => {
+                    if !std::mem::replace(&mut blocked, true) {
+                        waits.until(Instant::now() + patience);
+                    }
+                    return poll_waits(waits, cx);
+                }
+            }
+            match content.state {
+                State::Ended => return Poll::Ready(Ok(())),
+                State::Failed => return Poll::Ready(Err(Broken::Aborted)),
+                State::Open if is_waiting => {
+                    waits.forever();
+                    if link.lock().poll_gone(cx).is_ready() {
+                        return Poll::Ready(Err(Broken::Gone));
+                    }
+                    return poll_waits(waits, cx);
+                }
+                State::Open => {}
+            }
+        }
+    })
+    .await?;
+    Ok(next == Next::KeepAlive)
+}
+
+/// What comes after this response.
+fn next<IO>(
+    link: &Link<IO>,
+    status: StatusCode,
+    facts: Facts,
+    framing: Framing,
+    waits: &Waits,
+) -> Next {
+    // Behind a body that nobody reads to its end there is no next request to be found.
+    let is_followed = link.upload.is_done() || (link.upload.is_open() && !link.upload.is_abandoned);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        Next::Switch
+    } else if facts.keeps_alive && is_followed && framing != Framing::Close && !waits.is_draining() {
+        Next::KeepAlive
+    } else {
+        Next::Close
+    }
+}
+
+/// Draining ends nothing that is under way before its time is over.
+fn poll_waits(waits: &mut Waits, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    loop {
+        match ready!(waits.poll(cx)) {
+            Event::Draining => {}
+            Event::Late => return Poll::Ready(Err(Broken::Stuck)),
+            Event::Over => return Poll::Ready(Err(Broken::Drained)),
+        }
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn new(body: Body, framing: Framing, takes_trailers: bool) -> Self {
+        let state = if framing.has_content() {
+            State::Open
+        } else {
+            State::Ended
+        };
+        Self {
+            body,
+            framing,
+            takes_trailers,
+            state,
+        }
+    }
+
+    /// Takes what there is of the body until there is enough to write. Pending: the body has nothing more yet.
+    ///
+    /// The lock is never held while the body is polled: it may read the request's body from the same connection.
+    fn poll_fill<IO>(&mut self, link: &Mutex<Link<IO>>, cx: &mut Context<'_>) -> Poll<()> {
+        while self.state == State::Open && link.lock().has_room() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.push(&mut link.lock(), frame),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a response broke off");
+                    self.state = State::Failed;
+                }
+                None => self.end(&mut link.lock(), None),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn push<IO>(&mut self, link: &mut Link<IO>, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {}
+            Ok(data) => self.push_data(link, data),
+            Err(frame) => {
+                let trailers = frame.into_trailers().ok();
+                self.end(link, trailers.filter(|_| self.takes_trailers));
+            }
+        }
+    }
+
+    fn push_data<IO>(&mut self, link: &mut Link<IO>, data: Bytes) {
+        match &mut self.framing {
+            Framing::Chunked => link.push_chunk(data),
+            Framing::Close => link.push(data),
+            Framing::None => self.state = State::Failed,
+            Framing::Length(left) => match left.checked_sub(data.len() as u64) {
+                Some(rest) => {
+                    *left = rest;
+                    link.push(data);
+                    if rest == 0 {
+                        self.state = State::Ended;
+                    }
+                }
+                None => self.state = State::Failed,
+            },
+        }
+    }
+
+    fn end<IO>(&mut self, link: &mut Link<IO>, trailers: Option<HeaderMap>) {
+        self.state = match self.framing {
+            // It ended before its time: the client must not take it for whole.
+            Framing::Length(1..) => State::Failed,
+            Framing::Chunked => {
+                let mut last = Vec::with_capacity(8);
+                write::last_chunk(&mut last, trailers.as_ref());
+                link.push_line(&last);
+                State::Ended
+            }
+            Framing::Length(0) | Framing::None | Framing::Close => State::Ended,
+        };
+    }
+}
