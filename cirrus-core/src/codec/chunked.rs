@@ -108,7 +108,8 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
     if digits == 0 || digits > 16 {
         return Err(Malformed("a chunk's size is not valid"));
     }
-    let is_extension = extension.is_empty() || extension[0] == b';';
+    // Bad whitespace before it is to be taken (RFC 9112 §7.1.1); alone it is no extension.
+    let is_extension = extension.is_empty() || extension.trim_ascii_start().starts_with(b";");
     if !is_extension || extension.iter().any(|byte| is_control(*byte)) {
         return Err(Malformed("a chunk's size is not valid"));
     }
