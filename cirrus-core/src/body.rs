@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::cache::Prepared;
 use crate::error::BoxError;
 
 /// A request as the engine handles it.
@@ -22,6 +23,8 @@ pub type Response = http::Response<Body>;
 pub struct Body {
     kind: Kind,
     at_end: Option<Box<dyn AtEnd>>,
+    /// The response's header, if that is not in its map: of a cache hit that goes straight to a codec.
+    prepared: Option<Prepared>,
 }
 
 enum Kind {
@@ -60,6 +63,7 @@ impl Body {
         Self {
             kind: Kind::Empty,
             at_end: None,
+            prepared: None,
         }
     }
 
@@ -72,7 +76,11 @@ impl Body {
         } else {
             Kind::Full(content)
         };
-        Self { kind, at_end: None }
+        Self {
+            kind,
+            at_end: None,
+            prepared: None,
+        }
     }
 
     /// Content from any other body.
@@ -86,6 +94,7 @@ impl Body {
         Self {
             kind: Kind::Stream(Box::pin(body.map_err(Into::into))),
             at_end: None,
+            prepared: None,
         }
     }
 
@@ -94,6 +103,17 @@ impl Body {
     pub fn watched(mut self, at_end: Box<dyn AtEnd>) -> Self {
         self.at_end = Some(at_end);
         self
+    }
+
+    /// With the response's header, for the codec to write.
+    pub(crate) fn prepared(mut self, prepared: Prepared) -> Self {
+        self.prepared = Some(prepared);
+        self
+    }
+
+    /// The response's header, if the codec is to write it.
+    pub(crate) fn take_prepared(&mut self) -> Option<Prepared> {
+        self.prepared.take()
     }
 
     /// The whole content if it is here without waiting, and needs no watching.
@@ -191,7 +211,11 @@ impl From<Incoming> for Body {
         } else {
             Kind::Incoming(body)
         };
-        Self { kind, at_end: None }
+        Self {
+            kind,
+            at_end: None,
+            prepared: None,
+        }
     }
 }
 

@@ -116,13 +116,14 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     /// The request for the origin, and whether it asks for news only.
-    fn outgoing(&self, old: Option<&Stored>, alone: bool) -> (Request, bool) {
+    fn outgoing(&self, old: Option<&Stored>, alone: bool) -> (Box<Request>, bool) {
         let mut parts = self.request.clone();
         if !alone {
             strip(&mut parts.headers);
         }
         let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
-        (Request::from_parts(parts, Body::empty()), is_conditional)
+        let request = Request::from_parts(parts, Body::empty());
+        (Box::new(request), is_conditional)
     }
 
     /// Stores the answer if that is allowed. Even the first client reads it from the store, at its own pace.

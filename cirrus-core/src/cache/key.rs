@@ -1,5 +1,6 @@
 //! Under which name a response is kept.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,14 +46,17 @@ impl CacheKey {
     #[must_use]
     pub fn new(scheme: Scheme, host: &str, target: &PathAndQuery) -> Self {
         assert!(!host.contains(' '), "a host name without spaces");
-        let target = target.as_str();
-        let mut text = String::with_capacity(scheme.as_str().len() + host.len() + target.len() + 2);
-        text.push_str(scheme.as_str());
-        text.push(' ');
-        text.push_str(host);
-        text.push(' ');
-        text.push_str(target);
-        Self(text.into())
+        thread_local! {
+            // Put together here, so that there is one allocation, of the right size.
+            static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            for part in [scheme.as_str(), " ", host, " ", target.as_str()] {
+                text.push_str(part);
+            }
+            Self(Arc::from(text.as_str()))
+        })
     }
 
     fn parts(&self) -> (&str, &str, &str) {

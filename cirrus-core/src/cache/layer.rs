@@ -90,7 +90,7 @@ impl<S: Handler> Handler for Cache<S> {
     fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'a {
         answer(&self.shared, cx, request)
     }
@@ -99,7 +99,7 @@ impl<S: Handler> Handler for Cache<S> {
 async fn answer<S: Handler>(
     shared: &Arc<Shared<S>>,
     cx: &mut Context,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Response, Error> {
     // Counted by this worker alone, unlike the engine: no other core writes to that line of memory.
     let worker = Arc::clone(&cx.worker);
@@ -119,18 +119,19 @@ async fn answer<S: Handler>(
     }
     match (intent, key(cx, request.uri())) {
         (Intent::Lookup, Some(key)) => {
-            let (request, _nothing) = request.into_parts();
-            Visit {
+            let mut visit = Visit {
                 shared,
                 cx,
                 engine,
                 store,
                 key,
-                request,
+                request: request.into_parts().0,
                 control,
+            };
+            match visit.look().await {
+                Ok(response) => Ok(response),
+                Err(more) => Box::pin(visit.go_on(more)).await,
             }
-            .look()
-            .await
         }
         (Intent::Unsafe, Some(key)) => Box::pin(change(shared, cx, store, &key, request)).await,
         (Intent::Pass(reason), _) => Box::pin(pass(shared, cx, request, reason.into())).await,
@@ -151,7 +152,7 @@ fn key(cx: &Context, uri: &Uri) -> Option<CacheKey> {
 pub(super) async fn pass<S: Handler>(
     shared: &Shared<S>,
     cx: &mut Context,
-    request: Request,
+    request: Box<Request>,
     forwarded: Forwarded,
 ) -> Result<Response, Error> {
     cx.cache = forwarded.into();
@@ -166,7 +167,7 @@ async fn change<S: Handler>(
     cx: &mut Context,
     store: &dyn CacheStore,
     key: &CacheKey,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Response, Error> {
     let worry = Worry(Some((Arc::clone(&cx.worker), key.clone())));
     let response = pass(shared, cx, request, Forwarded::because(Forward::Method)).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::lines::Lines;
 use super::store::Moment;
 use crate::clock::Timestamp;
 
@@ -26,6 +27,8 @@ pub struct Meta {
     pub length: Option<u64>,
     /// When the origin was asked for it: purges since then concern it. `None`: when it is given to the store.
     pub asked: Option<Moment>,
+    /// The header as HTTP/1 writes it.
+    pub(crate) lines: Lines,
 }
 
 /// The request header fields named by `Vary`, with their values in the request that was answered, sorted by name.
@@ -66,6 +69,7 @@ impl Meta {
             tags: Arc::new([]),
             length: None,
             asked: None,
+            lines: Lines::default(),
         }
     }
 
@@ -110,7 +114,8 @@ impl Meta {
         let fields: usize = self
             .headers
             .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 64)
+            // Once in the map, and once as a line.
+            .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + 64)
             .sum();
         let variant: usize = self
             .vary

@@ -15,6 +15,7 @@ mod flight;
 mod invalidate;
 mod key;
 mod layer;
+mod lines;
 mod meta;
 mod outcome;
 mod policy;
@@ -28,6 +29,7 @@ mod vary;
 mod visit;
 
 pub(crate) use flight::Flights;
+pub(crate) use lines::Prepared;
 pub use key::{CacheKey, Scheme};
 pub(crate) use layer::CacheLayer;
 pub use meta::{Freshness, Meta, Variant};

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::codec::write::{decimal, field};
+
 /// The name of the field.
 pub(super) static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -112,6 +114,20 @@ impl CacheOutcome {
     #[must_use]
     pub fn is_hit(&self) -> bool {
         matches!(self, Self::Hit { .. })
+    }
+
+    /// Writes the field as a line; of a hit without any formatting.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        if let Self::Hit { ttl } = self {
+            out.extend_from_slice(b"cache-status: cirrus; hit; ttl=");
+            if *ttl < 0 {
+                out.push(b'-');
+            }
+            decimal(out, ttl.unsigned_abs());
+            out.extend_from_slice(b"\r\n");
+        } else if let Some(member) = self.header() {
+            field(out, &CACHE_STATUS, &member);
+        }
     }
 
     /// The member for `Cache-Status`; `None` where there is no cache to speak of.

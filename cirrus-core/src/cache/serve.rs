@@ -1,10 +1,16 @@
 //! A stored response becomes an answer: whole, a part, or "you have it already".
 
-use http::header::{ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE};
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, RANGE,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::conditional::{belongs_in_304, is_not_modified};
+use super::lines::Prepared;
 use super::outcome::{CACHE_STATUS, CacheOutcome};
 use super::range::Part;
 use super::store::{BodyState, ByteRange, Stored};
@@ -33,6 +39,39 @@ pub(super) fn respond(
     }
     mark(&mut response, outcome);
     response
+}
+
+/// Answers a GET for all of a response whose header nobody looks at any more but the codec that writes it. `None` if that
+/// is not what the request asks for.
+pub(super) fn respond_prepared(
+    request: &Parts,
+    stored: &Stored,
+    outcome: CacheOutcome,
+    now: Timestamp,
+) -> Option<Response> {
+    let is_plain = request.method == Method::GET
+        && stored.meta.status == StatusCode::OK
+        && !request.headers.keys().any(is_condition);
+    if !is_plain {
+        return None;
+    }
+    let age = stored.meta.freshness.age(now).as_secs();
+    let prepared = Prepared {
+        meta: Arc::clone(&stored.meta),
+        age: (age > 0 || is_reused(&outcome)).then_some(age),
+        outcome,
+    };
+    let body = stored.body.read(ByteRange::ALL).prepared(prepared);
+    Some(Response::new(body))
+}
+
+/// A field that may make the answer another one than the whole response.
+fn is_condition(name: &HeaderName) -> bool {
+    *name == RANGE
+        || *name == IF_NONE_MATCH
+        || *name == IF_MODIFIED_SINCE
+        || *name == IF_MATCH
+        || *name == IF_UNMODIFIED_SINCE
 }
 
 /// Adds what the cache did, behind what caches nearer the origin said (RFC 9211 §2).

@@ -23,7 +23,7 @@ use super::key::CacheKey;
 use super::layer::{Shared, pass};
 use super::outcome::{CacheOutcome, Forward, Forwarded};
 use super::policy::Verdict;
-use super::serve::{refused, respond};
+use super::serve::{refused, respond, respond_prepared};
 use super::store::{BodyState, CacheStore, StoreError, Stored};
 use crate::body::{Body, Request, Response};
 use crate::clock::Timestamp;
@@ -52,18 +52,37 @@ pub(super) struct Visit<'a, S> {
 /// The store cannot be asked.
 struct Down;
 
+/// What it takes when the store alone cannot answer.
+pub(super) enum More {
+    /// Nothing stored will do.
+    Missed(Forward),
+    /// What is stored may be served again once the origin has confirmed it.
+    Refetch(Stored, Forward),
+    /// The store cannot be asked.
+    Down,
+}
+
 // === impl Visit ===
 
 impl<S: Handler> Visit<'_, S> {
-    /// Answers the request.
+    /// Answers from the store if that is all it takes, without the visit being moved; else tells what is to be done.
     ///
-    /// What asks the origin is boxed: its future is twenty times as large as that of a hit, and every request makes
-    /// room for, and moves, all that its future might come to.
-    pub(super) async fn look(self) -> Result<Response, Error> {
+    /// What asks the origin is for [`go_on`](Self::go_on): its future is twenty times as large as that of a hit, and
+    /// every request makes room for, and moves, all that its future might come to.
+    pub(super) async fn look(&mut self) -> Result<Response, More> {
         match self.find().await {
-            Ok(Ok(stored)) => self.found(stored).await,
-            Ok(Err(why)) => Box::pin(self.missed(why)).await,
-            Err(Down) => Box::pin(self.bypass()).await,
+            Ok(Ok(stored)) => self.found(stored),
+            Ok(Err(why)) => Err(More::Missed(why)),
+            Err(Down) => Err(More::Down),
+        }
+    }
+
+    /// Answers with the origin's help, or does without the store.
+    pub(super) async fn go_on(self, more: More) -> Result<Response, Error> {
+        match more {
+            More::Missed(why) => self.missed(why).await,
+            More::Refetch(stored, why) => self.refetch(stored, why).await,
+            More::Down => self.bypass().await,
         }
     }
 
@@ -104,7 +123,7 @@ impl<S: Handler> Visit<'_, S> {
         stored.into_iter().find(fits).ok_or(miss)
     }
 
-    async fn found(mut self, stored: Stored) -> Result<Response, Error> {
+    fn found(&mut self, stored: Stored) -> Result<Response, More> {
         // One time for all that is said about its age, so that it cannot contradict itself.
         let now = self.now();
         match stored.meta.freshness.judge(&self.control, now) {
@@ -113,14 +132,20 @@ impl<S: Handler> Visit<'_, S> {
                 self.refresh_behind(&stored);
                 Ok(self.hit(&stored, now))
             }
-            Verdict::Stale => Box::pin(self.refetch(stored, Forward::Stale)).await,
-            Verdict::Demanded => Box::pin(self.refetch(stored, Forward::Request)).await,
+            Verdict::Stale => Err(More::Refetch(stored, Forward::Stale)),
+            Verdict::Demanded => Err(More::Refetch(stored, Forward::Request)),
         }
     }
 
     fn hit(&mut self, stored: &Stored, now: Timestamp) -> Response {
         let ttl = stored.meta.freshness.ttl(now);
         self.cx.cache = CacheOutcome::Hit { ttl };
+        let is_bare = self.cx.writes_lines && self.shared.rules.is_bare;
+        if is_bare
+            && let Some(response) = respond_prepared(&self.request, stored, self.cx.cache, now)
+        {
+            return response;
+        }
         respond(&self.request, stored, &self.cx.cache, now)
     }
 
@@ -188,7 +213,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     async fn pass(self, forwarded: Forwarded) -> Result<Response, Error> {
-        let request = Request::from_parts(self.request, Body::empty());
+        let request = Box::new(Request::from_parts(self.request, Body::empty()));
         pass(self.shared, self.cx, request, forwarded).await
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::KnownHost;
 use crate::server::Admission;
 
 /// How long a connection may do nothing but wait.
@@ -24,6 +25,8 @@ pub(crate) struct Activity {
     patience: Patience,
     /// Its room among all connections; a tunnel keeps it for as long as it lasts.
     _admission: Admission,
+    /// The host that its requests are for, most likely.
+    pub(crate) host: KnownHost,
     /// Requests whose responses are not finished.
     in_flight: AtomicU32,
     /// Milliseconds after `began` at which the present wait began, shifted left by one; the lowest bit is set while a
@@ -39,6 +42,7 @@ impl Activity {
             began: Instant::now(),
             patience,
             _admission: admission,
+            host: KnownHost::default(),
             in_flight: AtomicU32::new(0),
             wait: AtomicU64::new(READING),
         }
@@ -50,28 +54,16 @@ impl Activity {
     }
 
     /// A response is finished, or given up.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, now: Instant) {
         if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.wait.store(self.millis() << 1, Ordering::Relaxed);
+            let millis = (now - self.began).as_millis() as u64;
+            self.wait.store(millis << 1, Ordering::Relaxed);
         }
     }
 
-    /// Bytes came in. On an idle HTTP/1 connection they begin a header.
-    pub(crate) fn heard(&self) {
-        let wait = self.wait.load(Ordering::Relaxed);
-        if wait & READING == 0 && self.in_flight.load(Ordering::Relaxed) == 0 {
-            self.wait
-                .store(self.millis() << 1 | READING, Ordering::Relaxed);
-        }
-    }
-
-    /// A finished response is still on its way to a slow client.
-    pub(crate) fn moved(&self) {
-        if self.in_flight.load(Ordering::Relaxed) == 0
-            && self.wait.load(Ordering::Relaxed) & READING == 0
-        {
-            self.wait.store(self.millis() << 1, Ordering::Relaxed);
-        }
+    /// When the present wait began, to the millisecond: with the connection, a header or a response's end.
+    pub(crate) fn since(&self) -> Instant {
+        self.began + Duration::from_millis(self.wait.load(Ordering::Relaxed) >> 1)
     }
 
     /// When the present wait is over; `None` while requests are in flight.
@@ -93,10 +85,6 @@ impl Activity {
         let shortest = self.patience.header.min(self.patience.idle);
         self.deadline().unwrap_or_else(|| Instant::now() + shortest)
     }
-
-    fn millis(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
-    }
 }
 
 const READING: u64 = 1;
@@ -117,34 +105,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_for_a_header_then_for_requests_then_for_the_next_header() {
+    async fn waits_for_a_header_then_for_requests() {
         let activity = Activity::new(PATIENCE, Admission::testing());
         assert_eq!(left(&activity), Some(10));
-        activity.heard();
         tokio::time::advance(Duration::from_secs(4)).await;
-        assert_eq!(
-            left(&activity),
-            Some(6),
-            "bytes that trickle in do not prolong it"
-        );
+        assert_eq!(left(&activity), Some(6));
         activity.begin();
         activity.begin();
         assert_eq!(left(&activity), None);
-        activity.end();
+        activity.end(Instant::now());
         assert_eq!(left(&activity), None);
-        activity.end();
+        activity.end(Instant::now());
         assert_eq!(left(&activity), Some(60));
-        tokio::time::advance(Duration::from_secs(30)).await;
-        activity.moved();
-        assert_eq!(
-            left(&activity),
-            Some(60),
-            "a slow client that goes on reading"
-        );
-        activity.heard();
-        assert_eq!(left(&activity), Some(10));
-        tokio::time::advance(Duration::from_secs(4)).await;
-        activity.moved();
-        assert_eq!(left(&activity), Some(6), "a header takes as long as it may");
+        assert_eq!(activity.since(), Instant::now());
     }
 }

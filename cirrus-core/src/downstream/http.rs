@@ -16,7 +16,7 @@ use super::activity::{Activity, Patience};
 use super::connection::Connection;
 use super::h1::{self, Socket};
 use crate::body::{Body, Response};
-use crate::server::{Admission, Drain, TaskExecutor, Worker};
+use crate::server::{Admission, Drain, TaskExecutor, Worker, Writer};
 
 /// Serves the requests of one connection until either side ends it.
 ///
@@ -48,7 +48,8 @@ pub(crate) async fn serve<IO: Socket>(
     let service = service_fn({
         let (worker, activity) = (Arc::clone(&worker), Arc::clone(&activity));
         move |request: http::Request<Incoming>| {
-            let answer = worker.answer(&connection, &activity, request.map(Body::from));
+            let request = Box::new(request.map(Body::from));
+            let answer = worker.answer(&connection, &activity, Writer::Map, request);
             async move { Ok::<Response, Infallible>(answer.await) }
         }
     });

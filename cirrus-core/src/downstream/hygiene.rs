@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Method, Version};
 use http_body::Body as _;
 
-use super::Connection;
+use super::{Connection, KnownHost};
 use crate::body::Request;
 use crate::cache::Scheme;
 use crate::error::{Error, Kind};
@@ -28,20 +28,30 @@ static HOP_BY_HOP: [HeaderName; 7] = [
 ///
 /// Afterwards its URI is path and query only, and `Host` says the host.
 pub(crate) fn admit(
-    mut request: Request,
+    mut request: Box<Request>,
     connection: &Connection,
     scheme: Scheme,
-) -> Result<(Request, Host), Error> {
+    known: Option<&KnownHost>,
+) -> Result<(Box<Request>, Host), Error> {
     // A tunnel to anywhere, and an echo of what a client's own proxies added, are refused.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Error::new(Kind::MethodNotAllowed));
     }
-    let host = host(&request, connection, scheme)?;
-    refuse_codings(&request)?;
+    let host = known_host(&request, connection, scheme, known)?;
     refuse_misdirected(&request, connection, &host)?;
-    let target = target(request.method(), request.uri())?;
-    *request.uri_mut() = Uri::from(target);
-    let (upgrade, trailers) = (wanted_upgrade(&request), wants_trailers(&request));
+    if let Some(target) = target(request.method(), request.uri())? {
+        *request.uri_mut() = Uri::from(target);
+    }
+    if request.headers().keys().any(is_special) {
+        pass_on(&mut request)?;
+    }
+    Ok((request, host))
+}
+
+/// Leaves of the fields that concern the connection only what origins are to be told.
+fn pass_on(request: &mut Request) -> Result<(), Error> {
+    refuse_codings(request)?;
+    let (upgrade, trailers) = (wanted_upgrade(request), wants_trailers(request));
     strip(request.headers_mut());
     if trailers {
         request
@@ -54,7 +64,37 @@ pub(crate) fn admit(
     join_cookies(request.headers_mut());
     // The body is asked for as soon as somebody reads it (RFC 9110 §10.1.1); origins get it without asking.
     request.headers_mut().remove(header::EXPECT);
-    Ok((request, host))
+    Ok(())
+}
+
+/// A field that something has to be done about. Most requests have none.
+fn is_special(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::COOKIE
+        || *name == header::EXPECT
+        || HOP_BY_HOP.contains(name)
+}
+
+/// As [`host`], without reading again what was read for the connection's last request.
+fn known_host(
+    request: &Request,
+    connection: &Connection,
+    scheme: Scheme,
+    known: Option<&KnownHost>,
+) -> Result<Host, Error> {
+    let (Some(known), None) = (known, request.uri().authority()) else {
+        return host(request, connection, scheme);
+    };
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return host(request, connection, scheme);
+    };
+    if let Some(host) = known.get(field, scheme) {
+        return Ok(host);
+    }
+    let host = host(request, connection, scheme)?;
+    known.set(field, scheme, &host);
+    Ok(host)
 }
 
 /// The host the request is for (RFC 9110 §7.2, RFC 9112 §3.2): exactly one, valid, and the same wherever it stands.
@@ -133,28 +173,29 @@ fn refuse_misdirected(
     }
 }
 
-/// Path and query in their one way to be written.
-fn target(method: &Method, uri: &Uri) -> Result<PathAndQuery, Error> {
+/// Path and query in their one way to be written; `None` if they are written so, and alone, already.
+fn target(method: &Method, uri: &Uri) -> Result<Option<PathAndQuery>, Error> {
     let Some(target) = uri.path_and_query() else {
         // `host:port` alone is a target for CONNECT only (RFC 9112 §3.2.3).
         return Err(bad("the target has no path"));
     };
     let path = match target.path() {
         // `OPTIONS *` is about the server as a whole.
-        "*" if *method == Method::OPTIONS => return Ok(target.clone()),
+        "*" if *method == Method::OPTIONS => return Ok(Some(target.clone())),
         path if !path.starts_with('/') => return Err(bad("the target has no path")),
         // No URI has one (RFC 3986), and half the world reads it as a slash: `/a\..\admin` would climb.
         path if path.contains('\\') => return Err(bad("a backslash in the path")),
         path => normal_path(path)?,
     };
-    match (path, target.query()) {
-        (Cow::Borrowed(_), _) => Ok(target.clone()),
-        (Cow::Owned(path), None) => {
-            PathAndQuery::try_from(path).map_err(|error| Error::because(Kind::BadRequest, error))
-        }
-        (Cow::Owned(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))
-            .map_err(|error| Error::because(Kind::BadRequest, error)),
-    }
+    let text = match (path, target.query()) {
+        (Cow::Borrowed(_), _) if uri.authority().is_none() => return Ok(None),
+        (Cow::Borrowed(_), _) => return Ok(Some(target.clone())),
+        (Cow::Owned(path), None) => path,
+        (Cow::Owned(path), Some(query)) => format!("{path}?{query}"),
+    };
+    PathAndQuery::try_from(text)
+        .map(Some)
+        .map_err(|error| Error::because(Kind::BadRequest, error))
 }
 
 /// RFC 3986 §6.2.2: unreserved characters are never encoded, hexadecimal digits are upper-case, and there are no dot
@@ -339,7 +380,7 @@ mod tests {
     }
 
     fn admitted(target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Kind> {
-        admit(request(target, fields), &connection(), Scheme::Http)
+        admit(Box::new(request(target, fields)), &connection(), Scheme::Http, None)
             .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
             .map_err(|error| error.kind())
     }
@@ -429,7 +470,7 @@ mod tests {
             let mut request = request("/", &[("host", "a")]);
             *request.method_mut() = method;
             assert_eq!(
-                admit(request, &connection(), Scheme::Http)
+                admit(Box::new(request), &connection(), Scheme::Http, None)
                     .unwrap_err()
                     .kind(),
                 Kind::MethodNotAllowed

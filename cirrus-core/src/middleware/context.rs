@@ -36,6 +36,8 @@ pub struct Context {
     pub(crate) asked: Option<Asked>,
     /// What went wrong, if anything did.
     pub(crate) error: Option<Kind>,
+    /// Whoever writes the response takes its header as lines too: nobody in between looks at it.
+    pub(crate) writes_lines: bool,
     /// What its connection is doing, if it is one of our own.
     pub(crate) activity: Option<Arc<Activity>>,
 }
@@ -48,6 +50,7 @@ impl Context {
         Box::new(Self {
             started: Instant::now(),
             activity: None,
+            writes_lines: false,
             ..self.again()
         })
     }
@@ -65,6 +68,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            writes_lines: self.writes_lines,
             activity: self.activity.clone(),
         }
     }
@@ -102,6 +106,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            writes_lines: false,
             activity: None,
         }
     }

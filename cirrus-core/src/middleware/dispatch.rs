@@ -22,10 +22,11 @@ impl<H: Handler> Handler for Admit<H> {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> Result<Response, Error> {
         cx.scheme = forwarded::scheme(cx, request.headers());
-        let (request, host) = hygiene::admit(request, &cx.connection, cx.scheme)?;
+        let known = cx.activity.as_ref().map(|activity| &activity.host);
+        let (request, host) = hygiene::admit(request, &cx.connection, cx.scheme, known)?;
         cx.host = host;
         self.0.handle(cx, request).await
     }
@@ -35,7 +36,7 @@ impl Handler for Dispatch {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> Result<Response, Error> {
         let snapshot = Arc::clone(&cx.snapshot);
         let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;

@@ -61,7 +61,7 @@ impl<H: Handler> Handler for Forwarded<H> {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> Result<Response, Error> {
         let version = request.version();
         let headers = request.headers_mut();

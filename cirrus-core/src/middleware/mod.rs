@@ -37,7 +37,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'a;
 }
 
@@ -46,7 +46,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Stack(Arc<dyn DynHandler>);
 
 trait DynHandler: Send + Sync {
-    fn handle<'a>(&'a self, cx: &'a mut Context, request: Request) -> BoxFuture<'a>;
+    fn handle<'a>(&'a self, cx: &'a mut Context, request: Box<Request>) -> BoxFuture<'a>;
 }
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send + 'a>>;
@@ -64,7 +64,7 @@ impl Handler for Stack {
     fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'a {
         self.0.handle(cx, request)
     }
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Stack {
 }
 
 impl<H: Handler> DynHandler for H {
-    fn handle<'a>(&'a self, cx: &'a mut Context, request: Request) -> BoxFuture<'a> {
+    fn handle<'a>(&'a self, cx: &'a mut Context, request: Box<Request>) -> BoxFuture<'a> {
         Box::pin(Handler::handle(self, cx, request))
     }
 }

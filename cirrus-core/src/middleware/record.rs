@@ -79,7 +79,8 @@ impl Record {
             return;
         }
         let cx = &self.cx;
-        let took = Instant::now() - cx.started;
+        let now = Instant::now();
+        let took = now - cx.started;
         let cells = &cx.worker.cells;
         cells.finished.add(1);
         cells.durations.record(took);
@@ -105,7 +106,7 @@ impl Record {
             }
         }
         if let Some(activity) = &cx.activity {
-            activity.end();
+            activity.end(now);
         }
     }
 }

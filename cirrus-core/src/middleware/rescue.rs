@@ -48,7 +48,7 @@ impl<H: Handler> Handler for Rescue<H> {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> Result<Response, Error> {
         // Read only if there is an error to write about.
         let accept = request.headers().get(ACCEPT).cloned();

@@ -57,13 +57,13 @@ impl Handler for Files {
     async fn handle<'a>(
         &'a self,
         _: &'a mut Context,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> Result<Response, Error> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Error::not_allowed(HeaderValue::from_static("GET, HEAD")));
         }
         *request.uri_mut() = Uri::from(self.target(request.uri())?);
-        let Ok(response) = self.directory.clone().oneshot(request).await;
+        let Ok(response) = self.directory.clone().oneshot(*request).await;
         match response.status() {
             StatusCode::NOT_FOUND => Err(Kind::NoRoute.into()),
             StatusCode::INTERNAL_SERVER_ERROR => Err(Kind::Internal.into()),

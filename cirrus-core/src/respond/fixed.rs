@@ -16,7 +16,7 @@ pub(crate) struct Fixed {
 }
 
 impl Handler for Fixed {
-    async fn handle<'a>(&'a self, _: &'a mut Context, _: Request) -> Result<Response, Error> {
+    async fn handle<'a>(&'a self, _: &'a mut Context, _: Box<Request>) -> Result<Response, Error> {
         let mut response = Response::new(Body::full(self.body.clone()));
         *response.status_mut() = self.status;
         response.headers_mut().clone_from(&self.headers);

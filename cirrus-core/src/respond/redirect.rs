@@ -21,7 +21,7 @@ impl Handler for Redirect {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> Result<Response, Error> {
         let uri = request.uri();
         let target = uri.path_and_query().map_or("/", |target| target.as_str());

@@ -16,4 +16,4 @@ pub(crate) use plug::{Outer, Plug};
 pub use proxy::Proxy;
 pub use running::Running;
 pub(crate) use supervise::{Drain, TaskExecutor, Tasks};
-pub(crate) use worker::{Admission, Worker};
+pub(crate) use worker::{Admission, Worker, Writer};

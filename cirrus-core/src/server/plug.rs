@@ -120,15 +120,17 @@ impl Handler for Outer {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> Result<Response, Error> {
+        // The user's layers look at headers.
+        cx.writes_lines = false;
         let carried = Carried(Arc::new(Mutex::new(Some(cx.again()))));
         request.extensions_mut().insert(Arc::clone(&cx.connection));
         request.extensions_mut().insert(carried.clone());
         let response = self
             .0
             .clone()
-            .oneshot(request)
+            .oneshot(*request)
             .await
             .map_err(|error| Error::because(Kind::Internal, error))?;
         if let Some(told) = carried.0.lock().take() {
@@ -160,7 +162,7 @@ impl Service<Request> for Core {
                 .as_ref()
                 .map(Context::again)
                 .ok_or("the request is over")?;
-            let response = stack.handle(&mut cx, request).await?;
+            let response = stack.handle(&mut cx, Box::new(request)).await?;
             *carried.0.lock() = Some(cx);
             Ok(response)
         })

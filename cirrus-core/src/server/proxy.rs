@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::Body as HttpBody;
 
 use super::supervise::Drain;
-use super::worker::Worker;
+use super::worker::{Worker, Writer};
 use crate::body::{Body, Response};
 use crate::downstream::Connection;
 use crate::error::BoxError;
@@ -71,7 +71,7 @@ impl Proxy {
             .clone()
             .or_else(told)
             .unwrap_or_else(unknown);
-        Arc::clone(&self.worker).serve(connection, None, request.map(whole))
+        Arc::clone(&self.worker).serve(connection, None, Writer::Map, Box::new(request.map(whole)))
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) struct Worker {
     pub(crate) drain: Drain,
 }
 
+/// Who writes a response to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// Our own codec, which takes header lines as they are.
+    Lines,
+    /// Somebody who knows header maps only.
+    Map,
+}
+
 /// Room for one connection; gives it back however the connection ends.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -81,9 +90,11 @@ impl Worker {
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         activity: &Arc<Activity>,
-        request: Request,
+        writer: Writer,
+        request: Box<Request>,
     ) -> impl Future<Output = Response> + Send + use<> {
-        Arc::clone(self).serve(Arc::clone(connection), Some(Arc::clone(activity)), request)
+        let (connection, activity) = (Arc::clone(connection), Arc::clone(activity));
+        Arc::clone(self).serve(connection, Some(activity), writer, request)
     }
 
     /// Answers one request. The response's body tells the log and the counters when it has ended.
@@ -91,7 +102,8 @@ impl Worker {
         self: Arc<Self>,
         connection: Arc<Connection>,
         activity: Option<Arc<Activity>>,
-        request: Request,
+        writer: Writer,
+        request: Box<Request>,
     ) -> Response {
         self.cells.requests.add(1);
         // The worker's own count: the engine's is shared by all.
@@ -108,6 +120,7 @@ impl Worker {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            writes_lines: writer == Writer::Lines,
             activity,
         };
         let head = *request.method() == http::Method::HEAD;

@@ -127,7 +127,7 @@ impl Forward {
     async fn ask(
         &self,
         cx: &Context,
-        mut request: Request,
+        mut request: Box<Request>,
     ) -> Result<(Arc<Backend>, Response), Error> {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
@@ -183,7 +183,7 @@ impl Handler for Forward {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> Result<Response, Error> {
         let begun = Instant::now();
         let (backend, mut response) = self.ask(cx, request).await?;

@@ -316,6 +316,7 @@ impl SiteParts<'_> {
                 || routes
                     .iter()
                     .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
+            is_bare: true,
         };
         middleware::upstream(rules, fields, cluster)
     }

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, StatusCode, Version};
 
-use crate::clock::Timestamp;
+use crate::cache::Prepared;
+use crate::clock::{Clock, Timestamp};
 use crate::codec::write::{decimal, field};
 
 /// How the client learns where the response's body ends.
@@ -54,46 +55,65 @@ impl Framing {
     }
 }
 
-/// Writes a response's line and header; framing and connection fields are made anew.
-pub(super) fn head(
-    out: &mut Vec<u8>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    framing: Framing,
-    next: Next,
-    version: Version,
-    now: Timestamp,
-) {
-    out.reserve(128 + headers.len() * 48);
-    status_line(out, status);
-    let mut is_dated = false;
-    for (name, value) in headers {
-        if *name == DATE {
-            is_dated = true;
-        } else if is_ours(name, framing, next) {
-            continue;
+/// A response's line and header.
+pub(super) struct Head<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    /// Of a cache hit, in place of the map.
+    pub(super) prepared: Option<&'a Prepared>,
+    pub(super) framing: Framing,
+    pub(super) next: Next,
+    pub(super) version: Version,
+}
+
+// === impl Head ===
+
+impl Head<'_> {
+    /// Writes it; framing and connection fields are made anew.
+    pub(super) fn write(&self, out: &mut Vec<u8>, clock: &dyn Clock) {
+        out.reserve(512 + self.headers.len() * 48);
+        status_line(out, self.status);
+        if let Some(prepared) = self.prepared {
+            prepared.write(out);
         }
-        field(out, name, value);
-    }
-    if !is_dated && !status.is_informational() {
-        date(out, now);
-    }
-    match framing {
-        Framing::Length(length) => {
-            out.extend_from_slice(b"content-length: ");
-            decimal(out, length);
-            out.extend_from_slice(b"\r\n");
+        // What is stored has a date.
+        let mut is_dated = self.prepared.is_some() || self.status.is_informational();
+        for (name, value) in self.headers {
+            if *name == DATE {
+                is_dated = true;
+            } else if is_ours(name, self.framing, self.next) {
+                continue;
+            }
+            field(out, name, value);
         }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::None | Framing::Close => {}
+        if !is_dated {
+            date(out, clock.now());
+        }
+        self.write_framing(out);
+        out.extend_from_slice(self.connection());
+        out.extend_from_slice(b"\r\n");
     }
-    match next {
-        Next::KeepAlive if version == Version::HTTP_11 => {}
-        Next::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        Next::Close => out.extend_from_slice(b"connection: close\r\n"),
-        Next::Switch => out.extend_from_slice(b"connection: upgrade\r\n"),
+
+    fn write_framing(&self, out: &mut Vec<u8>) {
+        match self.framing {
+            Framing::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                decimal(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::None | Framing::Close => {}
+        }
     }
-    out.extend_from_slice(b"\r\n");
+
+    fn connection(&self) -> &'static [u8] {
+        match self.next {
+            Next::KeepAlive if self.version == Version::HTTP_11 => b"",
+            Next::KeepAlive => b"connection: keep-alive\r\n",
+            Next::Close => b"connection: close\r\n",
+            Next::Switch => b"connection: upgrade\r\n",
+        }
+    }
 }
 
 /// Whether a field is made anew by us.

@@ -49,14 +49,22 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
     waits: &mut Waits,
     worker: &Worker,
 ) -> Result<bool, Broken> {
-    let (parts, body) = response.into_parts();
+    let (parts, mut body) = response.into_parts();
+    let prepared = body.take_prepared();
     let length = body.size_hint().exact();
     let framing = Framing::of(parts.status, facts.is_head, length, facts.version);
     let next = {
         let mut link = link.lock();
         let next = next(&link, parts.status, facts, framing, waits);
-        let now = worker.engine.clock.now();
-        encode::head(link.out(), parts.status, &parts.headers, framing, next, facts.version, now);
+        let head = encode::Head {
+            status: parts.status,
+            headers: &parts.headers,
+            prepared: prepared.as_ref(),
+            framing,
+            next,
+            version: facts.version,
+        };
+        head.write(link.out(), &*worker.engine.clock);
         next
     };
     let mut content = Content::new(body, framing, facts.takes_trailers);

@@ -22,7 +22,7 @@ use super::{Broken, respond};
 use crate::body::{Body, Request, Response};
 use crate::downstream::upgrade::{Io, Upgrade};
 use crate::downstream::{Activity, Connection};
-use crate::server::Worker;
+use crate::server::{Worker, Writer};
 
 /// A connection keeps its buffers for so long after a request, in case another one follows.
 const PARK_AFTER: Duration = Duration::from_secs(2);
@@ -142,7 +142,7 @@ impl<IO: Socket> Session<IO> {
             if !self.exchange(*head, &mut waits).await? {
                 return Ok(Turn::End);
             }
-            self.since = Instant::now();
+            self.since = self.activity.since();
             self.is_new = false;
             served += 1;
             if served.is_multiple_of(IN_A_ROW) {
@@ -161,7 +161,7 @@ impl<IO: Socket> Session<IO> {
     async fn next(&mut self, waits: &mut Waits) -> Result<Next, Broken> {
         let link = Arc::clone(&self.link);
         let mut was_reading = !link.lock().read.is_empty();
-        let mut is_waiting = false;
+        let (mut is_waiting, mut is_first) = (false, true);
         poll_fn(|cx| {
             let mut link = link.lock();
             loop {
@@ -187,6 +187,12 @@ impl<IO: Socket> Session<IO> {
                 waits.until(if is_reading { deadline } else { deadline.min(parked) });
             }
             (is_waiting, was_reading) = (true, is_reading);
+            if is_first && waits.is_armed() {
+                // It has been looked at, and will wake us.
+                is_first = false;
+                return Poll::Pending;
+            }
+            is_first = false;
             Poll::Ready(match ready!(waits.poll(cx)) {
                 Event::Over => Err(Broken::Drained),
                 Event::Draining if is_reading => {
@@ -229,13 +235,13 @@ impl<IO: Socket> Session<IO> {
         self.patience.send
     }
 
-    fn request(&self, head: Head) -> (Request, Option<Tunnels>) {
+    fn request(&self, head: Head) -> (Box<Request>, Option<Tunnels>) {
         let body = match self.link.lock().begin(head.framing, head.expects) {
             Some(content) => Body::full(content),
             None => Body::stream(RequestBody::new(Arc::clone(&self.link))),
         };
         let asks_upgrade = head.asks_upgrade && http_body::Body::is_end_stream(&body);
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = head.method;
         *request.uri_mut() = head.uri;
         *request.version_mut() = head.version;
@@ -250,8 +256,8 @@ impl<IO: Socket> Session<IO> {
     }
 
     /// The response, unless the client leaves first.
-    async fn answer(&self, request: Request, waits: &mut Waits) -> Result<Response, Broken> {
-        let mut answer = pin!(self.worker.answer(&self.connection, &self.activity, request));
+    async fn answer(&self, request: Box<Request>, waits: &mut Waits) -> Result<Response, Broken> {
+        let mut answer = pin!(self.worker.answer(&self.connection, &self.activity, Writer::Lines, request));
         poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));

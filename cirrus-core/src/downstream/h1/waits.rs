@@ -17,6 +17,8 @@ pub(super) struct Waits {
     is_draining: bool,
     until: Option<Instant>,
     timer: Pin<Box<Sleep>>,
+    /// The signal and the timer have been polled, and neither was ready: they wake whoever waits.
+    is_armed: bool,
 }
 
 /// What has happened.
@@ -41,15 +43,22 @@ impl Waits {
             is_draining: false,
             until: None,
             timer: Box::pin(tokio::time::sleep_until(first)),
+            is_armed: false,
         }
     }
 
     /// [`Event::Late`] is due then.
     pub(super) fn until(&mut self, time: Instant) {
         self.until = Some(time);
-        if time < self.timer.deadline() {
+        if time < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(time);
+            self.is_armed = false;
         }
+    }
+
+    /// Whatever happens will wake the connection without another look: that would cost more than the rest of a wait.
+    pub(super) fn is_armed(&self) -> bool {
+        self.is_armed
     }
 
     /// As long as it takes.
@@ -69,6 +78,7 @@ impl Waits {
                 return Poll::Ready(Event::Over);
             }
             self.is_draining = true;
+            self.is_armed = false;
             let over = self.drain.clone();
             self.signal = Box::pin(async move { over.over().await });
             return Poll::Ready(Event::Draining);
@@ -76,6 +86,7 @@ impl Waits {
         let Some(until) = self.until else {
             return Poll::Pending;
         };
+        self.is_armed = false;
         while self.timer.as_mut().poll(cx).is_ready() {
             if until <= Instant::now() {
                 self.until = None;
@@ -83,6 +94,7 @@ impl Waits {
             }
             self.timer.as_mut().reset(until);
         }
+        self.is_armed = true;
         Poll::Pending
     }
 }

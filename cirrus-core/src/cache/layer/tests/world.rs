@@ -181,7 +181,7 @@ impl World {
         *request.uri_mut() = path.parse().unwrap();
         *request.headers_mut() = response(200, header, "").into_parts().0.headers;
         let mut cx = self.cx.detached();
-        let response = self.cache.handle(&mut cx, request).await?;
+        let response = self.cache.handle(&mut cx, Box::new(request)).await?;
         Ok((response, cx.cache.word()))
     }
 
@@ -228,7 +228,7 @@ impl Handler for Origin {
     fn handle<'a>(
         &'a self,
         _: &'a mut Context,
-        request: Request,
+        request: Box<Request>,
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'a {
         let script = Arc::clone(&*self.0.script.lock());
         let (parts, _) = request.into_parts();
