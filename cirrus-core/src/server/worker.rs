@@ -108,6 +108,9 @@ impl Worker {
             cache: CacheOutcome::default(),
             asked: None,
             error: None,
+            request_id: None,
+            trace_id: None,
+            places: Vec::new(),
             activity,
         };
         let head = *request.method() == http::Method::HEAD;
