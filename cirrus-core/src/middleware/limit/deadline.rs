@@ -36,6 +36,7 @@ struct Hurried {
     body: Body,
     timer: Pin<Box<Sleep>>,
     cells: Arc<Cells>,
+    over: bool,
 }
 
 /// The time for the request is over.
@@ -93,6 +94,7 @@ fn hurried(body: Body, until: Instant, cells: Arc<Cells>) -> Body {
         body,
         timer: Box::pin(sleep_until(until)),
         cells,
+        over: false,
     })
 }
 
@@ -104,7 +106,11 @@ impl HttpBody for Hurried {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
         if self.timer.as_mut().poll(cx).is_ready() {
+            self.over = true;
             // The origin's connection is given up with it.
             self.body = Body::empty();
             self.cells.deadlines.add(1);
@@ -119,5 +125,65 @@ impl HttpBody for Hurried {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Channel};
+
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    /// Answers after this long, with a body that begins and then never ends.
+    struct Slow(Duration);
+
+    impl Handler for Slow {
+        async fn handle<'a>(&'a self, _: &'a mut Context, _: Request) -> Result<Response, Error> {
+            tokio::time::sleep(self.0).await;
+            let (mut sender, body) = Channel::<Bytes>::new(1);
+            let _ = sender.send_data("begun".into()).await;
+            // Kept, so that the body stays open.
+            Box::leak(Box::new(sender));
+            Ok(Response::new(Body::stream(body)))
+        }
+    }
+
+    async fn ask(slow: Duration, waited: Duration) -> (Context, Result<Response, Error>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(0)));
+        let mut cx = Context::testing(clock, None);
+        tokio::time::advance(waited).await;
+        let deadline = DeadlineLayer::new(Duration::from_secs(10)).layer(Slow(slow));
+        let answer = deadline.handle(&mut cx, Request::default()).await;
+        (cx, answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_header_is_not_waited_for() {
+        let (cx, answer) = ask(Duration::from_secs(60), Duration::ZERO).await;
+        assert_eq!(answer.unwrap_err().kind(), Kind::Deadline);
+        assert_eq!(cx.started.elapsed().as_secs(), 10);
+        assert_eq!(cx.worker.cells.deadlines.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_a_queue_counts() {
+        let (cx, answer) = ask(Duration::from_secs(60), Duration::from_secs(7)).await;
+        assert_eq!(answer.unwrap_err().kind(), Kind::Deadline);
+        assert_eq!(cx.started.elapsed().as_secs(), 10);
+        let (_, answer) = ask(Duration::ZERO, Duration::from_secs(11)).await;
+        assert_eq!(answer.unwrap_err().kind(), Kind::Deadline);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_takes_too_long_is_cut_off() {
+        let (cx, answer) = ask(Duration::from_secs(3), Duration::ZERO).await;
+        let mut body = answer.unwrap().into_body();
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((first, cx.started.elapsed().as_secs()), ("begun".into(), 3));
+        assert!(body.frame().await.unwrap().is_err());
+        assert_eq!(cx.started.elapsed().as_secs(), 10);
+        assert_eq!(cx.worker.cells.deadlines.get(), 1);
+        assert!(body.frame().await.is_none());
     }
 }
