@@ -215,7 +215,7 @@ impl http_body::Body for Unsized {
 async fn a_deadline_cuts_off_its_client_and_not_what_is_stored() {
     let (origin, mut tap) = tapped(Some(10)).await;
     let toml = format!(
-        "[[site]]\nhosts = [\"*\"]\ncache = {{ enable = true }}\ndeadline = \"100ms\"\n\
+        "[[site]]\nhosts = [\"*\"]\ncache = {{ enable = true }}\ndeadline = \"300ms\"\n\
          [[site.origin]]\nurl = \"{}\"\n",
         origin.url()
     );

@@ -112,11 +112,13 @@ async fn a_deadline_ends_one_stream_and_not_the_others() {
     local(async {
         let origin = Origin::new().get("/slow", |_| {
             let (mut sender, body) = http_body_util::Channel::<Bytes>::new(1);
-            drop(tokio::task::spawn(async move {
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(async move {
                 let _ = sender.send_data("begun".into()).await;
                 // Held open.
                 std::future::pending::<()>().await;
-            }));
+            });
+            task.detach_all();
             reply(cirrus_core::Body::stream(body))
         });
         let slow = origin.run().await;

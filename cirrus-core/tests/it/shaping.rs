@@ -192,11 +192,13 @@ async fn slow() -> (RunningOrigin, Arc<Notify>) {
         .get("/slow", move |_| {
             let (mut sender, body) = Channel::<Bytes>::new(1);
             let held = Arc::clone(&held);
-            drop(tokio::task::spawn(async move {
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(async move {
                 let _ = sender.send_data("begun".into()).await;
                 held.notified().await;
                 let _ = sender.send_data("ended".into()).await;
-            }));
+            });
+            task.detach_all();
             reply(Body::stream(body))
         })
         .run()
