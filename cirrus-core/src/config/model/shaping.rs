@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::value::{HeaderTitle, Period, Rate, RateKey, Size, SizeBound};
 
-/// How often clients may ask. A request too many is answered 429 with `Retry-After`.
-///
-/// The state outlives a change of the configuration that leaves these keys as they are.
+/// How often clients may ask. A request too many is answered 429 with `Retry-After`. The state outlives a change of the configuration that leaves these keys as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

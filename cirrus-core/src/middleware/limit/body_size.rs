@@ -1,7 +1,7 @@
 //! How large a request's body may be.
 
 use std::error::Error as StdError;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -83,7 +83,7 @@ impl<H: Handler> Handler for BodySize<H> {
         match request.body().size_hint().exact() {
             Some(length) if length > self.most => {
                 cx.worker.cells.bodies_too_large.add(1);
-                Either::Right(ready(Err(Error::because(Kind::TooLarge, TooLarge))))
+                Either::Right(async { Err(Error::because(Kind::TooLarge, TooLarge)) })
             }
             Some(_) => Either::Left(self.inner.handle(cx, request)),
             None => {

@@ -1,6 +1,6 @@
 //! How often a client may ask.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl<H: Handler> Handler for RateLimited<H> {
             Ok(()) => Either::Left(self.inner.handle(cx, request)),
             Err(error) => {
                 cx.worker.cells.rate_limited.add(1);
-                Either::Right(ready(Err(error)))
+                Either::Right(async { Err(error) })
             }
         }
     }
