@@ -210,3 +210,25 @@ impl http_body::Body for Unsized {
         std::pin::Pin::new(&mut self.0).poll_frame(cx)
     }
 }
+
+#[tokio::test]
+async fn a_deadline_cuts_off_its_client_and_not_what_is_stored() {
+    let (origin, mut tap) = tapped(Some(10)).await;
+    let toml = format!(
+        "[[site]]\nhosts = [\"*\"]\ncache = {{ enable = true }}\ndeadline = \"300ms\"\n\
+         [[site.origin]]\nurl = \"{}\"\n",
+        origin.url()
+    );
+    let proxy = crate::with_store(proxy::new(&toml)).run().await;
+    tap.send_data("hello".into()).await.unwrap();
+    let cut_off = readers(&proxy, 1).join_all().await;
+    assert_eq!(cut_off, [None]);
+    tap.send_data("world".into()).await.unwrap();
+    drop(tap);
+    until(async || metric(&proxy, "cirrus_deadlines_total").await == 1).await;
+    let mut client = Client::to(proxy.address());
+    let second = client.get("/").await;
+    assert_eq!(second.text(), "helloworld");
+    assert!(is_hit(&second), "{}", did(&second));
+    assert_eq!(origin.count(), 1);
+}

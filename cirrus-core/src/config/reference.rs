@@ -8,11 +8,15 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::Value;
 
 use super::model::{
-    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig, Config,
-    FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
+    ConcurrencyConfig, Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
+    RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
-use super::value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
+use super::value::{
+    HeaderText, HeaderTitle, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey, Size,
+    SizeBound, StatusNumber,
+};
 
 /// A small configuration with a little of everything.
 pub(super) const EXAMPLE: &str = r#"[[listen]]
@@ -269,7 +273,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 7] = [
+    let schemas: [Schema; 11] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -277,6 +281,10 @@ fn values() -> String {
         schema_for!(MethodName),
         schema_for!(HeaderTitle),
         schema_for!(HeaderText),
+        schema_for!(SizeBound),
+        schema_for!(PeriodBound),
+        schema_for!(Rate),
+        schema_for!(RateKey),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -312,6 +320,9 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RedirectConfig>(),
         keys_of::<RespondConfig>(),
         keys_of::<FilesConfig>(),
+        keys_of::<RateLimitConfig>(),
+        keys_of::<ConcurrencyConfig>(),
+        keys_of::<RequestIdConfig>(),
     ]
     .into_iter()
     .collect()

@@ -35,6 +35,13 @@ pub(crate) struct Cells {
     pub(crate) ejections: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
+    pub(crate) rate_limited: Counter,
+    pub(crate) queued: Counter,
+    pub(crate) unqueued: Counter,
+    pub(crate) queue_full: Counter,
+    pub(crate) queue_timeouts: Counter,
+    pub(crate) deadlines: Counter,
+    pub(crate) bodies_too_large: Counter,
 }
 
 /// How long things took, in buckets.

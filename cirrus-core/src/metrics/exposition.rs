@@ -109,6 +109,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     let (finished, closed) = (sum(|cells| &cells.finished), sum(|cells| &cells.closed));
     let in_flight = sum(|cells| &cells.requests) - finished;
     let open = sum(|cells| &cells.accepted) - closed;
+    let unqueued = sum(|cells| &cells.unqueued);
+    let queued = sum(|cells| &cells.queued) - unqueued;
     let mut numbers = vec![
         gauge(names::IN_FLIGHT, in_flight),
         counter(names::ACCEPTED, |cells| &cells.accepted),
@@ -136,6 +138,12 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::EJECTIONS, |cells| &cells.ejections),
         counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
+        counter(names::RATE_LIMITED, |cells| &cells.rate_limited),
+        gauge(names::QUEUED, queued),
+        counter(names::QUEUE_FULL, |cells| &cells.queue_full),
+        counter(names::QUEUE_TIMEOUTS, |cells| &cells.queue_timeouts),
+        counter(names::DEADLINES, |cells| &cells.deadlines),
+        counter(names::BODIES_TOO_LARGE, |cells| &cells.bodies_too_large),
         gauge(names::CONFIG_REVISION, live.revision as f64),
         gauge(names::CONFIG_APPLIED, live.applied.as_millis() as f64 / 1e3),
         (

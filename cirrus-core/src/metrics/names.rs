@@ -50,5 +50,11 @@ metrics! {
     CONFIG_REJECTED = "cirrus_config_rejected", "Configurations that were refused because of faults.";
     CONFIG_SOURCE_ERRORS = "cirrus_config_source_errors", "Errors of the configuration source.";
     LOG_DROPPED = "cirrus_access_log_dropped", "Access-log lines dropped because the log could not be written fast enough.";
+    RATE_LIMITED = "cirrus_rate_limited", "Requests refused because a rate limit was reached.";
+    QUEUED = "cirrus_requests_queued", "Requests that wait for their turn under a concurrency limit.";
+    QUEUE_FULL = "cirrus_queue_full", "Requests refused because a concurrency limit was reached and its queue was full.";
+    QUEUE_TIMEOUTS = "cirrus_queue_timeouts", "Requests refused because their turn under a concurrency limit did not come in time.";
+    DEADLINES = "cirrus_deadlines", "Requests and responses given up because the deadline was over.";
+    BODIES_TOO_LARGE = "cirrus_request_bodies_too_large", "Requests refused because of max_body.";
     BUILD = "cirrus_build_info", "Always 1; the version as a label.";
 }

@@ -261,10 +261,22 @@ impl Line<'_> {
         if let Some(error) = cx.error {
             write!(out, "\"error\":\"{}\",", error.word())?;
         }
+        self.names(out)?;
         if let Some(agent) = &asked.user_agent {
             write!(out, "\"user_agent\":\"{}\",", Escaped(agent.as_bytes()))?;
         }
         writeln!(out, "\"complete\":{}}}", self.how == Ended::Whole)
+    }
+
+    /// What the request is called elsewhere.
+    fn names(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(id) = &self.cx.request_id {
+            write!(out, "\"request_id\":\"{}\",", Escaped(id.as_bytes()))?;
+        }
+        if let Some(trace) = self.cx.trace_id {
+            write!(out, "\"trace_id\":\"{trace}\",")?;
+        }
+        Ok(())
     }
 
     fn ended_at(&self) -> Timestamp {

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::trace_context::TraceId;
 use crate::cache::{CacheOutcome, Scheme};
 use crate::config::{Site, Snapshot};
 use crate::downstream::{Activity, Connection};
@@ -38,6 +41,12 @@ pub struct Context {
     pub(crate) error: Option<Kind>,
     /// Whoever writes the response takes its header as lines too: nobody in between looks at it.
     pub(crate) writes_lines: bool,
+    /// What it is called, if its route gives names.
+    pub(crate) request_id: Option<HeaderValue>,
+    /// The trace it belongs to, if its route takes part in traces.
+    pub(crate) trace_id: Option<TraceId>,
+    /// Its places among those served at the same time; given back with the last of these.
+    pub(crate) places: Vec<Arc<OwnedSemaphorePermit>>,
     /// What its connection is doing, if it is one of our own.
     pub(crate) activity: Option<Arc<Activity>>,
 }
@@ -69,6 +78,9 @@ impl Context {
             asked: None,
             error: None,
             writes_lines: self.writes_lines,
+            request_id: self.request_id.clone(),
+            trace_id: self.trace_id,
+            places: Vec::new(),
             activity: self.activity.clone(),
         }
     }
@@ -107,6 +119,9 @@ impl Context {
             asked: None,
             error: None,
             writes_lines: false,
+            request_id: None,
+            trace_id: None,
+            places: Vec::new(),
             activity: None,
         }
     }

@@ -1,13 +1,18 @@
 //! What happens around every request.
 
 mod access_log;
+mod chance;
+mod client;
 mod context;
 mod dispatch;
 mod forwarded;
+pub mod limit;
 mod policies;
 mod record;
+mod request_id;
 mod rescue;
 mod stack;
+mod trace_context;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +23,7 @@ pub use context::Context;
 pub(crate) use policies::Policies;
 pub(crate) use record::Record;
 pub(crate) use rescue::refusal;
+pub(crate) use request_id::RequestIdLayer;
 pub(crate) use stack::{answer, front, upstream};
 
 use crate::body::{Request, Response};

@@ -195,6 +195,7 @@ impl Builder {
         let compiler = Compiler {
             abilities,
             sites: Arc::clone(&sites),
+            states: Default::default(),
         };
         let follower = Follower::new(self.config, compiler, tasks.clone(), background.clone());
         let first = follower

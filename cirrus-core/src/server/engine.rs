@@ -57,6 +57,7 @@ impl Engine {
         let compiler = Compiler {
             abilities: Abilities::default(),
             sites: Arc::clone(&sites),
+            states: Default::default(),
         };
         let (snapshot, _) = compiler
             .compile(Config::default(), None, clock.now())

@@ -121,6 +121,9 @@ impl Worker {
             asked: None,
             error: None,
             writes_lines: writer == Writer::Lines,
+            request_id: None,
+            trace_id: None,
+            places: Vec::new(),
             activity,
         };
         let head = *request.method() == http::Method::HEAD;

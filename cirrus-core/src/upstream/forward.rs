@@ -15,6 +15,7 @@ use crate::body::{Body, Request, Response};
 use crate::downstream::hygiene;
 use crate::downstream::upgrade::Upgrade;
 use crate::error::{Error, Kind};
+use crate::middleware::limit::is_too_large;
 use crate::middleware::{Context, Handler};
 
 /// How many endpoints are tried for one request. Only connecting is tried again: no byte was sent then.
@@ -230,6 +231,7 @@ impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
         let kind = match &failed.why {
             Why::Late => Kind::Deadline,
+            Why::Upload(error) if is_too_large(&**error) => Kind::TooLarge,
             Why::Upload(error) if is_malformed(&**error) => Kind::BadRequest,
             Why::Upload(_) => Kind::Client,
             Why::Stalled => Kind::Stalled,

@@ -41,6 +41,8 @@ pub(super) fn begin(
     headers.insert(UPGRADE, protocol);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     let (drain, room) = (cx.worker.drain.clone(), cx.activity.clone());
+    // It is served as long as it lasts.
+    let places = cx.places.clone();
     cx.worker.cells.tunnels.add(1);
     cx.worker.connections.spawn(async move {
         tokio::select! {
@@ -50,7 +52,7 @@ pub(super) fn begin(
             },
             () = drain.over() => {}
         }
-        drop(room);
+        drop((room, places));
     });
     Ok(response)
 }

@@ -106,3 +106,41 @@ async fn a_host_that_the_certificate_does_not_cover_is_421() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_deadline_ends_one_stream_and_not_the_others() {
+    local(async {
+        let origin = Origin::new().get("/slow", |_| {
+            let (mut sender, body) = http_body_util::Channel::<Bytes>::new(1);
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(async move {
+                let _ = sender.send_data("begun".into()).await;
+                // Held open.
+                std::future::pending::<()>().await;
+            });
+            task.detach_all();
+            reply(cirrus_core::Body::stream(body))
+        });
+        let slow = origin.run().await;
+        let toml = format!(
+            "[[site]]\nhosts = [\"*\"]\n[[site.route]]\npath = \"/ok\"\nrespond = {{ body = \"ok\" }}\n\
+             [[site.route]]\npath = \"/slow\"\ndeadline = \"100ms\"\n[[site.route.origin]]\nurl = \"{}\"\n",
+            slow.url()
+        );
+        let (_proxy, mut client) = before(&toml).await;
+        let get = |path: &str| http::Request::get(format!("https://shop.example{path}")).body(()).unwrap();
+        let (response, _) = client.send_request(get("/slow"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let reset = loop {
+            match body.data().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("the body ended as if it were whole"),
+            }
+        };
+        assert!(reset.is_reset(), "{reset}");
+        let (response, _) = client.send_request(get("/ok"), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+    })
+    .await;
+}

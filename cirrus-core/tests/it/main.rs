@@ -14,6 +14,7 @@ mod http2;
 mod limits;
 mod plug;
 mod proxy_protocol;
+mod shaping;
 mod upgrade;
 mod upstream;
 

@@ -194,3 +194,29 @@ async fn a_switch_to_nothing_is_502() {
     client.send(ASK).await;
     assert_eq!(client.reply_to("GET").await.status, 502);
 }
+
+#[tokio::test]
+async fn a_tunnel_holds_its_place_as_long_as_it_lasts() {
+    let (origin, _heads) = echo(SWITCH).await;
+    let limited = "[[site]]\nhosts = [\"*\"]\nconcurrency = { requests = 1 }\n";
+    let toml = format!("{limited}[[site.origin]]\nurl = \"http://{origin}\"\n");
+    let proxy = proxy::new(&toml).run().await;
+    let mut tunnel = TcpStream::connect(proxy.address()).await.unwrap();
+    tunnel.write_all(ASK).await.unwrap();
+    assert!(head(&mut tunnel).await.starts_with("http/1.1 101 "));
+    assert_eq!(read(&mut tunnel, 5).await, b"hello");
+    assert_eq!(Client::to(proxy.address()).get("/").await.status, 503);
+    drop(tunnel);
+    let free = async {
+        loop {
+            let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+            next.write_all(ASK).await.unwrap();
+            if head(&mut next).await.starts_with("http/1.1 101 ") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), free)
+        .await
+        .unwrap();
+}

@@ -6,7 +6,7 @@ use super::origins::origins;
 use crate::cache::Scheme;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
-use crate::config::model::{Config, RouteConfig, SiteConfig};
+use crate::config::model::{Config, RequestIdConfig, RouteConfig, SiteConfig};
 use crate::config::value::HeaderTitle;
 use crate::routing::{Host, Matcher, PathPattern, Table, Template};
 
@@ -64,6 +64,7 @@ impl SiteCheck<'_> {
         self.cluster("cluster", site.cluster.as_deref());
         self.own_fields("upstream_headers", site.upstream_headers.keys());
         self.host_field();
+        self.request_id("request_id", site.request_id.as_ref());
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
@@ -125,6 +126,7 @@ impl SiteCheck<'_> {
             self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());
         }
         self.files(field, route);
+        self.request_id(&format!("{field}.request_id"), route.request_id.as_ref());
     }
 
     /// A host that is none would be refused by every origin, or be worse than refused.
@@ -150,6 +152,19 @@ impl SiteCheck<'_> {
         for name in names.filter(|name| OURS.contains(&name.as_str())) {
             let message = "this field is made anew for every message and cannot be set";
             self.error(&format!("{field}.{name}"), Some(name.to_string()), message);
+        }
+    }
+
+    /// An identifier does not stand in a field that means something else.
+    fn request_id(&mut self, field: &str, request_id: Option<&RequestIdConfig>) {
+        let Some(RequestIdConfig { header, .. }) = request_id else {
+            return;
+        };
+        let name = header.as_str();
+        if OURS.contains(&name) || matches!(name, "host" | "expect" | "traceparent") {
+            let message =
+                "this field means something else; use one of its own, such as x-request-id";
+            self.error(&format!("{field}.header"), Some(name.to_owned()), message);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::Ejection;
 use crate::metrics::Sites;
+use crate::middleware::limit::States;
 use crate::middleware::{self, Stack};
 use crate::respond::{Files, Fixed, Redirect};
 use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
@@ -31,6 +32,8 @@ use crate::upstream::{Cluster, Rules, Times};
 pub(crate) struct Compiler {
     pub(crate) abilities: Abilities,
     pub(crate) sites: Arc<Sites>,
+    /// What limits have counted.
+    pub(crate) states: States,
 }
 
 // === impl Compiler ===
@@ -120,6 +123,7 @@ impl Compiler {
             let written = Written {
                 site: config,
                 route: Some(route),
+                states: &self.states,
             };
             routes.push((matcher(route), written.policies().around(stack)));
         }
@@ -128,6 +132,7 @@ impl Compiler {
             let written = Written {
                 site: config,
                 route: None,
+                states: &self.states,
             };
             routes.push((
                 Matcher::new(PathPattern::default()),

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
-use crate::config::value::{HeaderText, HeaderTitle, MethodName, Period, StatusNumber};
+use crate::config::value::{
+    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
+};
 use crate::routing::{HostPattern, PathPattern};
 
 /// What is served under which host names.
@@ -32,6 +35,21 @@ pub struct SiteConfig {
     pub health: HealthConfig,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
+    /// How often clients may ask, over all routes that do not say otherwise. Every one of them must allow a request.
+    pub rate_limit: Vec<RateLimitConfig>,
+    /// How many requests are served at the same time, over all routes that do not say otherwise. By default any number.
+    pub concurrency: Option<ConcurrencyConfig>,
+    /// The longest from a request's header to its response's last byte. Before the response's header has been sent the
+    /// answer is 504; after it the response is cut off. By default `"none"`.
+    pub deadline: PeriodBound,
+    /// The largest body of a request; a larger one is answered 413, a chunked one as soon as it has grown too large.
+    /// `"none"` for any size.
+    pub max_body: SizeBound,
+    /// Gives every request an identifier. Off unless given.
+    pub request_id: Option<RequestIdConfig>,
+    /// Takes part in distributed traces (W3C Trace Context): a valid `traceparent` is continued with a new parent,
+    /// otherwise a trace begins here. The trace's identifier is in the access log.
+    pub trace_context: bool,
     /// What is done with some of the requests. The most specific match wins, whatever the order.
     pub route: Vec<RouteConfig>,
 }
@@ -83,6 +101,24 @@ pub struct RouteConfig {
     /// Replaces the site's `cache` for this route.
     #[serde(default)]
     pub cache: Option<SiteCacheConfig>,
+    /// Replaces the site's `rate_limit` for this route; `[]` lifts it.
+    #[serde(default)]
+    pub rate_limit: Option<Vec<RateLimitConfig>>,
+    /// Replaces the site's `concurrency` for this route: its requests are counted by themselves.
+    #[serde(default)]
+    pub concurrency: Option<ConcurrencyConfig>,
+    /// Replaces the site's `deadline` for this route; `"none"` lifts it.
+    #[serde(default)]
+    pub deadline: Option<PeriodBound>,
+    /// Replaces the site's `max_body` for this route; `"none"` lifts it.
+    #[serde(default)]
+    pub max_body: Option<SizeBound>,
+    /// Replaces the site's `request_id` for this route.
+    #[serde(default)]
+    pub request_id: Option<RequestIdConfig>,
+    /// Replaces the site's `trace_context` for this route.
+    #[serde(default)]
+    pub trace_context: Option<bool>,
 }
 
 /// To another address.

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, Config, HealthConfig, LimitsConfig, RedirectConfig, RespondConfig, RouteConfig,
-    TimeoutsConfig,
+    CacheConfig, ConcurrencyConfig, Config, HealthConfig, LimitsConfig, RateLimitConfig,
+    RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
 };
-use crate::config::value::{Period, Size, StatusNumber};
+use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 
 /// The table a value stands in. Written out only for faults.
 type Table<'a> = fmt::Arguments<'a>;
@@ -40,6 +40,13 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         health(&site.health, format_args!("site[{index}].health"), faults);
+        shaping(
+            &site.rate_limit,
+            site.concurrency.as_ref(),
+            site.deadline,
+            format_args!("site[{index}]"),
+            faults,
+        );
         for (number, route) in site.route.iter().enumerate() {
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
         }
@@ -103,6 +110,13 @@ fn health(health: &HealthConfig, at: Table<'_>, faults: &mut Faults) {
 }
 
 fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
+    shaping(
+        route.rate_limit.as_deref().unwrap_or_default(),
+        route.concurrency.as_ref(),
+        route.deadline.unwrap_or_default(),
+        at,
+        faults,
+    );
     if let Some(RedirectConfig { status, .. }) = &route.redirect
         && !matches!(status.0, 301 | 302 | 303 | 307 | 308)
     {
@@ -121,6 +135,30 @@ fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
             "respond.status",
             faults,
         );
+    }
+}
+
+/// What a site and a route have in common.
+fn shaping(
+    rates: &[RateLimitConfig],
+    concurrency: Option<&ConcurrencyConfig>,
+    deadline: PeriodBound,
+    at: Table<'_>,
+    faults: &mut Faults,
+) {
+    for (index, rate) in rates.iter().enumerate() {
+        let at = format_args!("{at}.rate_limit[{index}]");
+        within(rate.burst(), 1..=1_000_000, at, "burst", faults);
+        within(rate.entries, 64..=1 << 24, at, "entries", faults);
+    }
+    if let Some(concurrency) = concurrency {
+        let at = format_args!("{at}.concurrency");
+        within(concurrency.requests, 1..=1_000_000, at, "requests", faults);
+        within(concurrency.queue, 0..=1_000_000, at, "queue", faults);
+        positive(concurrency.wait, at, "wait", faults);
+    }
+    if let Some(deadline) = deadline.0 {
+        positive(deadline, at, "deadline", faults);
     }
 }
 

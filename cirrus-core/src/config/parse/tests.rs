@@ -471,3 +471,22 @@ fn the_example_means_the_same_in_json() {
     let json = serde_json::to_string_pretty(&config).unwrap();
     assert_eq!(Config::parse(&json, Format::Json).unwrap().0, config);
 }
+
+#[test]
+fn what_shapes_traffic_has_ranges() {
+    insta::assert_snapshot!(toml_faults(
+        r#"
+[[site]]
+hosts = ["a"]
+deadline = "0s"
+max_body = "10 MB"
+rate_limit = [{ rate = "100" }, { rate = "1/s", burst = 0, entries = 1, key = "ip" }]
+concurrency = { requests = 0, queue = 1000001, wait = "0s" }
+request_id = { header = "Host" }
+[[site.route]]
+respond = {}
+rate_limit = [{ burst = 2 }, { rate = "1/s", burst = 2000000 }]
+deadline = "soon"
+"#
+    ));
+}

@@ -1,18 +1,24 @@
 //! The smallest values of a configuration. Each parses from its text, says what is allowed when it cannot, and writes
 //! itself back so that reading it again gives the same value.
 
+mod bound;
 mod header;
 mod method;
 mod origin;
 mod period;
+mod rate;
+mod rate_key;
 mod size;
 mod status;
 mod text;
 
+pub use bound::{PeriodBound, SizeBound};
 pub use header::{HeaderText, HeaderTitle};
 pub use method::MethodName;
 pub use origin::OriginUrl;
 pub use period::Period;
+pub use rate::Rate;
+pub use rate_key::RateKey;
 pub use size::Size;
 pub use status::StatusNumber;
 

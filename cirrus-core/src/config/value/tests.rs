@@ -71,6 +71,53 @@ fn sizes_are_binary_or_decimal() {
 }
 
 #[test]
+fn rates_have_a_unit_of_time() {
+    let rate = |text: &str| text.parse::<Rate>().unwrap();
+    let parts = |text: &str| (rate(text).count(), rate(text).period().as_secs());
+    assert_eq!(parts("100/s"), (100, 1));
+    assert_eq!(parts("10/m"), (10, 60));
+    assert_eq!(parts("1000000/h"), (1_000_000, 3600));
+    assert_eq!(parts("5/d"), (5, 86_400));
+    assert_eq!(rate("61/m").in_a_second(), 2);
+    assert_eq!(rate("1/d").in_a_second(), 1);
+    assert_eq!(rate("007/s").to_string(), "7/s");
+    for text in [
+        "", "100", "/s", "100/", "1.5/s", "-1/s", "1/S", "1 / s", "1/s/s", "1/ms",
+    ] {
+        assert!(refused::<Rate>(text).starts_with("not a rate"), "{text}");
+    }
+    assert!(refused::<Rate>("0/s").starts_with("0 is not allowed"));
+    assert!(refused::<Rate>("1000001/s").starts_with("too often"));
+    assert!(refused::<Rate>("99999999999/s").starts_with("too often"));
+}
+
+#[test]
+fn rate_keys_name_who_is_counted_together() {
+    let key = |text: &str| text.parse::<RateKey>().unwrap();
+    assert_eq!(
+        (key("client"), key("route")),
+        (RateKey::Client, RateKey::Route)
+    );
+    assert_eq!(key("header:X-Key").to_string(), "header:x-key");
+    assert_eq!(key("cookie:Sid"), RateKey::Cookie("Sid".to_owned()));
+    for text in ["", "clients", "client:", "header", "query:a"] {
+        assert!(refused::<RateKey>(text).starts_with("not a key"), "{text}");
+    }
+    assert!(refused::<RateKey>("header:").contains("letters, digits"));
+    assert!(refused::<RateKey>("cookie:a b").contains("not the name of a cookie"));
+}
+
+#[test]
+fn bounds_can_be_lifted() {
+    assert_eq!("none".parse(), Ok(SizeBound(None)));
+    assert_eq!("2KiB".parse(), Ok(SizeBound(Some(Size::kib(2)))));
+    assert_eq!("none".parse(), Ok(PeriodBound(None)));
+    assert_eq!("2s".parse(), Ok(PeriodBound(Some(Period::secs(2)))));
+    assert!(refused::<SizeBound>("None").starts_with("not a size"));
+    assert!(refused::<PeriodBound>("").starts_with("not a duration"));
+}
+
+#[test]
 fn origins_are_normalised() {
     let url = |text: &str| text.parse::<OriginUrl>().unwrap();
     let shop = url("HTTP://Shop.Example:80/");
@@ -173,12 +220,23 @@ proptest! {
     fn what_is_written_reads_back(millis: u64, bytes: u64) {
         reads_back(&Period::millis(millis));
         reads_back(&Size::of(bytes));
+        reads_back(&Rate::per_second(bytes as u32));
+    }
+
+    #[test]
+    fn rates_and_keys_are_refused_or_read_back(text in "[0-9]{0,8}/?[smhdx]?|(header|cookie|client):?[a-z :]{0,9}") {
+        let _ = text.parse::<Rate>().map(|value| reads_back(&value));
+        let _ = text.parse::<RateKey>().map(|value| reads_back(&value));
     }
 
     #[test]
     fn any_text_is_refused_or_reads_back(text in ".{0,40}") {
         let _ = text.parse::<Period>().map(|value| reads_back(&value));
         let _ = text.parse::<Size>().map(|value| reads_back(&value));
+        let _ = text.parse::<Rate>().map(|value| reads_back(&value));
+        let _ = text.parse::<RateKey>().map(|value| reads_back(&value));
+        let _ = text.parse::<SizeBound>().map(|value| reads_back(&value));
+        let _ = text.parse::<PeriodBound>().map(|value| reads_back(&value));
         let _ = text.parse::<HeaderText>().map(|value| reads_back(&value));
         let _ = text.parse::<HeaderTitle>().map(|value| reads_back(&value));
         let _ = text.parse::<MethodName>().map(|value| reads_back(&value));
