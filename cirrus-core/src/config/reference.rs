@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::model::{
     AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig, Config,
-    FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, PoolConfig,
+    RedirectConfig, RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
 
@@ -306,6 +307,8 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<OriginConfig>(),
         keys_of::<TimeoutsConfig>(),
         keys_of::<HealthConfig>(),
+        keys_of::<UpstreamTlsConfig>(),
+        keys_of::<PoolConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
         keys_of::<RouteConfig>(),
