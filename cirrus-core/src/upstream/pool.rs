@@ -321,3 +321,158 @@ impl AsyncWrite for Io {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transport(url: &str) -> Arc<Transport> {
+        Arc::new(Transport {
+            url: url.parse().unwrap(),
+            sni: None,
+            tls: None,
+            introduction: None,
+        })
+    }
+
+    /// A connection, and the origin's end of it.
+    fn wire() -> (Wire, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Wire::new(Io::Unix(ours)), theirs)
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_for_its_idle_time() {
+        let (pool, to, keep) = (
+            Arc::new(Pool::default()),
+            transport("http://a"),
+            Keep::default(),
+        );
+        let (one, _origin) = wire();
+        pool.home(&to, keep).put(one);
+        tokio::time::advance(secs(59)).await;
+        let one = pool.take(&to).unwrap();
+        assert!(one.reused);
+        pool.home(&to, keep).put(one);
+        tokio::time::advance(secs(60)).await;
+        assert!(pool.take(&to).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reaper_closes_what_was_idle_for_too_long() {
+        let (pool, to) = (Arc::new(Pool::default()), transport("http://a"));
+        let (one, _origin) = wire();
+        let keep = Keep {
+            idle_time: secs(5),
+            ..Keep::default()
+        };
+        pool.home(&to, keep).put(one);
+        tokio::time::advance(secs(4)).await;
+        pool.reap();
+        assert_eq!(pool.len(), 1);
+        tokio::time::advance(secs(1)).await;
+        pool.reap();
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_and_requests_end_a_connection() {
+        let (pool, to) = (Arc::new(Pool::default()), transport("http://a"));
+        let old = Keep {
+            max_age: Some(secs(90)),
+            ..Keep::default()
+        };
+        let (mut one, _origin) = wire();
+        for _ in 0..2 {
+            tokio::time::advance(secs(40)).await;
+            pool.home(&to, old).put(one);
+            one = pool.take(&to).unwrap();
+        }
+        // It may be idle until its age is over, and not for its idle time.
+        pool.home(&to, old).put(one);
+        tokio::time::advance(secs(10)).await;
+        assert!(pool.take(&to).is_none(), "90 seconds old");
+
+        let often = Keep {
+            max_requests: Some(2),
+            ..Keep::default()
+        };
+        let (one, _origin) = wire();
+        pool.home(&to, often).put(one);
+        let one = pool.take(&to).unwrap();
+        pool.home(&to, often).put(one);
+        assert!(pool.take(&to).is_none(), "two were enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_kept_than_may_be_idle() {
+        let (pool, to) = (Arc::new(Pool::default()), transport("http://a"));
+        let keep = Keep {
+            max_idle: 2,
+            ..Keep::default()
+        };
+        let ends: Vec<UnixStream> = (0..5)
+            .map(|_| {
+                let (one, end) = wire();
+                pool.home(&to, keep).put(one);
+                end
+            })
+            .collect();
+        assert_eq!((pool.len(), ends.len()), (2, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_are_told_apart_by_everything_that_made_them() {
+        let tls = |min_version| {
+            let mut settings = crate::config::UpstreamTlsConfig::default();
+            settings.min_version = min_version;
+            Some(Arc::new(ClientTls::new(&settings)))
+        };
+        let url = transport("http://a");
+        let introduced = |version| Transport {
+            introduction: Some(Introduction {
+                version,
+                client: None,
+            }),
+            ..(*url).clone()
+        };
+        use crate::config::{SendProxyProtocol as Send, UpstreamTlsVersion as Version};
+        let with = |tls| Transport {
+            tls,
+            ..(*url).clone()
+        };
+        let all = [
+            (*url).clone(),
+            (*transport("https://a")).clone(),
+            (*transport("unix:/a")).clone(),
+            Transport {
+                sni: Some("b".into()),
+                ..(*url).clone()
+            },
+            introduced(Send::V1),
+            introduced(Send::V2),
+            with(tls(Version::V1_2)),
+            with(tls(Version::V1_3)),
+        ];
+        let pool = Arc::new(Pool::default());
+        for (index, one) in all.iter().enumerate() {
+            let (wire, _origin) = wire();
+            pool.home(&Arc::new(one.clone()), Keep::default()).put(wire);
+            for other in &all[index + 1..] {
+                assert!(pool.take(other).is_none(), "{one:?} for {other:?}");
+            }
+            drop(pool.take(one));
+        }
+        let same = |version| Arc::new(with(tls(version)));
+        let (wire, _origin) = wire();
+        pool.home(&same(Version::V1_3), Keep::default()).put(wire);
+        assert!(
+            pool.take(&same(Version::V1_3)).is_some(),
+            "the same settings"
+        );
+    }
+}

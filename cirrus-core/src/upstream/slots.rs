@@ -209,3 +209,178 @@ impl Drop for Pending<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::upstream::pool::{Io, Keep};
+
+    /// One endpoint, and the pools of two workers.
+    struct World {
+        slots: Arc<Slots>,
+        crowd: Crowd,
+        transport: Arc<Transport>,
+        pools: [Arc<Pool>; 2],
+        cells: Cells,
+    }
+
+    impl World {
+        fn new(max_connections: usize, max_pending: usize) -> Self {
+            Self {
+                slots: Arc::default(),
+                crowd: Crowd {
+                    max_connections,
+                    max_pending,
+                    wait: Duration::from_secs(1),
+                },
+                transport: Arc::new(Transport {
+                    url: "http://a".parse().unwrap(),
+                    sni: None,
+                    tls: None,
+                    introduction: None,
+                }),
+                pools: Default::default(),
+                cells: Cells::default(),
+            }
+        }
+
+        async fn enter(&self, worker: usize) -> Result<Entry, Error> {
+            self.slots
+                .enter(
+                    &self.crowd,
+                    &self.pools[worker],
+                    &self.transport,
+                    &self.cells,
+                )
+                .await
+        }
+
+        async fn room(&self, worker: usize) -> Slot {
+            match self.enter(worker).await.unwrap() {
+                Entry::Room(slot) => slot,
+                Entry::Pooled(wire) => panic!("{wire:?}"),
+            }
+        }
+
+        /// A connection that has carried a request goes home; the origin's end of it.
+        fn put(&self, worker: usize, slot: Slot) -> UnixStream {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let wire = Wire::new(Io::Unix(ours)).within(Some(slot));
+            self.pools[worker]
+                .home(&self.transport, Keep::default())
+                .put(wire);
+            theirs
+        }
+
+        fn counts(&self) -> (u64, u64) {
+            (
+                self.cells.pool_waits.get(),
+                self.cells.pool_rejections.get(),
+            )
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_too_many_waits_for_its_time_and_is_refused() {
+        let world = World::new(2, 10);
+        let _held = (world.room(0).await, world.room(1).await);
+        assert!(world.slots.is_full(&world.crowd));
+        let began = Instant::now();
+        let refused = world.enter(0).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.status().as_u16()),
+            (Kind::Overload, 503)
+        );
+        assert_eq!(began.elapsed(), world.crowd.wait);
+        assert_eq!(world.counts(), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_may_wait_are_refused_at_once() {
+        let world = World::new(1, 2);
+        let _held = world.room(0).await;
+        let began = Instant::now();
+        let all = futures_util::future::join_all((0..5).map(|_| async {
+            let refused = world.enter(0).await.is_err();
+            (refused, began.elapsed())
+        }));
+        let took: Vec<_> = all
+            .await
+            .into_iter()
+            .map(|(_, took)| took.as_secs())
+            .collect();
+        assert_eq!(took, [1, 1, 0, 0, 0]);
+        assert_eq!(world.counts(), (2, 5));
+        let again = world.enter(0).await.unwrap_err();
+        assert_eq!(
+            again.kind(),
+            Kind::Overload,
+            "the places in the queue are free again"
+        );
+        assert_eq!(world.counts(), (3, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_connection_makes_room_for_the_next() {
+        let world = World::new(1, 10);
+        let held = world.room(0).await;
+        let close = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(held);
+        };
+        let began = Instant::now();
+        let (slot, ()) = tokio::join!(world.room(1), close);
+        assert_eq!(began.elapsed().as_millis(), 300);
+        drop(slot);
+        assert!(!world.slots.is_full(&world.crowd));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_comes_home_goes_to_who_waits() {
+        let world = World::new(1, 10);
+        let held = world.room(0).await;
+        let home = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world.put(0, held)
+        };
+        let (entry, _origin) = tokio::join!(world.enter(0), home);
+        assert!(matches!(entry, Ok(Entry::Pooled(_))), "{entry:?}");
+        assert!(world.slots.is_full(&world.crowd), "it is in use");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_workers_idle_connection_makes_room() {
+        let world = World::new(1, 10);
+        let held = world.room(0).await;
+        let _origin = world.put(0, held);
+        assert!(!world.slots.is_full(&world.crowd), "idle is not busy");
+        let slot = world.room(1).await;
+        assert_eq!((world.pools[0].len(), world.counts()), (0, (0, 0)));
+        // The same when the other one is still waiting.
+        let home = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            world.put(1, slot)
+        };
+        let (_slot, _origin) = tokio::join!(world.room(0), home);
+        assert_eq!((world.pools[1].len(), world.counts()), (0, (1, 0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_leaves_its_turn_to_the_next() {
+        let world = World::new(1, 10);
+        let held = world.room(0).await;
+        let (mut first, mut second) = (Box::pin(world.enter(0)), Box::pin(world.enter(1)));
+        assert!((&mut first).now_or_never().is_none());
+        assert!((&mut second).now_or_never().is_none());
+        // It is the first one's turn; but that has gone.
+        drop(held);
+        drop(first);
+        let began = Instant::now();
+        assert!(second.await.is_ok());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}
