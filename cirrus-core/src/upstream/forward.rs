@@ -73,6 +73,8 @@ impl Forward {
             }
             match self.connect(cx, &backend).await {
                 Ok(wire) => return Ok((backend, wire)),
+                // It was asked only because all of them are full: it has waited long enough.
+                Err(error) if error.kind() == Kind::Overload => return Err(error),
                 Err(error) => tries.failed(backend, error),
             }
         }
@@ -82,7 +84,10 @@ impl Forward {
     async fn connect(&self, cx: &Context, backend: &Backend) -> Result<Wire, Error> {
         let rules = &self.cluster.rules;
         let slot = match self.enter(cx, backend).await? {
-            Some(Entry::Pooled(wire)) => return Ok(wire),
+            Some(Entry::Pooled(wire)) => {
+                cx.worker.cells.pool_hits.add(1);
+                return Ok(wire);
+            }
             Some(Entry::Room(slot)) => Some(slot),
             None => None,
         };

@@ -19,7 +19,7 @@ use crate::server::Tasks;
 
 /// Where answers come from.
 pub(super) trait Lookup: Send + Sync + 'static {
-    /// Asks for the addresses of a name.
+    /// Asks for the addresses of a name. Called where it may read a file.
     fn lookup(&self, name: &Arc<str>) -> BoxFuture<'static, Result<Answer, NoAnswer>>;
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Unresolved {
 
 /// Answers, kept. One for all workers; each name has a lock of its own, held for no longer than a look takes.
 pub(crate) struct Resolver {
-    lookup: Box<dyn Lookup>,
+    lookup: Arc<dyn Lookup>,
     /// Where lookups run: a worker may end before what it has asked for has come. By default wherever it is asked.
     home: Option<Handle>,
     tasks: Tasks,
@@ -133,7 +133,7 @@ impl Resolver {
     /// One that keeps what `lookup` answers. Lookups run on the runtime of whoever makes it, if there is one.
     pub(super) fn new(lookup: impl Lookup) -> Self {
         Self {
-            lookup: Box::new(lookup),
+            lookup: Arc::new(lookup),
             home: Handle::try_current().ok(),
             tasks: Tasks::default(),
             names: Mutex::default(),
@@ -210,8 +210,9 @@ impl Resolver {
             counts: Arc::clone(&self.counts),
             done: false,
         };
-        let answer = self.lookup.lookup(&name.text);
+        let lookup = Arc::clone(&self.lookup);
         let work = async move {
+            let answer = lookup.lookup(&asking.name.text);
             let answer = tokio::time::timeout(LOOKUP, answer).await;
             asking.done(answer.unwrap_or_else(|_| Err(failed("no answer in time"))));
         };

@@ -13,7 +13,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver};
+use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 use parking_lot::Mutex;
 
 use super::resolve::{Answer, Lookup, NoAnswer};
@@ -135,13 +135,17 @@ fn patience(first: &Result<Records, NetError>) -> Duration {
 }
 
 fn servers() -> io::Result<TokioResolver> {
-    let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+    let builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
         tracing::warn!(%error, "no name servers are known: only names in /etc/hosts are found");
         TokioResolver::builder_with_config(
             ResolverConfig::default(),
             TokioRuntimeProvider::default(),
         )
     });
+    finish(builder)
+}
+
+fn finish(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> io::Result<TokioResolver> {
     let options = builder.options_mut();
     // Both are kept one floor above, for every worker.
     options.cache_size = 0;
@@ -191,3 +195,7 @@ fn both(
         (Err(failed @ NoAnswer::Failed(_)), Err(_)) | (Err(_), Err(failed)) => Err(failed),
     }
 }
+
+#[cfg(test)]
+#[path = "system/tests.rs"]
+mod tests;
