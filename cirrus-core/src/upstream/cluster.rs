@@ -162,6 +162,10 @@ impl Drop for Cluster {
 // === impl Set ===
 
 impl Set {
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "what can change in a TLS configuration is no part of its identity"
+    )]
     fn new(endpoints: &Endpoints, rules: &Rules, before: Option<&Self>) -> Self {
         let known: std::collections::HashMap<&Transport, &Arc<Backend>> = before
             .iter()
@@ -278,5 +282,75 @@ mod tests {
     async fn nobody_there_is_nobody_to_pick() {
         assert!(cluster(&[]).pick(&[]).is_none());
         assert_eq!(cluster(&[]).next_return(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_connected_to_in_another_way_is_another_one() {
+        let before = cluster(&["http://a:1"]);
+        let known = before.pick(&[]).unwrap();
+        let with = |rules: Rules| {
+            let cluster = Cluster::new("test".into(), rules, None, &Endpoints::default(), None);
+            cluster.inherit(&before);
+            cluster.pick(&[]).unwrap()
+        };
+        assert!(Arc::ptr_eq(&with(RULES), &known));
+        let crowd = Some(crowd(1));
+        assert!(Arc::ptr_eq(&with(Rules { crowd, ..RULES }), &known));
+        let introduction = Some(Introduction {
+            version: crate::config::SendProxyProtocol::V2,
+            client: None,
+        });
+        let told = with(Rules {
+            introduction,
+            ..RULES
+        });
+        assert!(!Arc::ptr_eq(&told, &known));
+        assert_eq!(told.transport.introduction, introduction);
+        let settings = crate::config::UpstreamTlsConfig {
+            verify: false,
+            ..Default::default()
+        };
+        let tls = Some(Arc::new(ClientTls::new(&settings)));
+        assert_eq!(
+            with(Rules {
+                tls: tls.clone(),
+                ..RULES
+            })
+            .transport
+            .tls,
+            tls
+        );
+    }
+
+    fn crowd(max_connections: usize) -> Crowd {
+        Crowd {
+            max_connections,
+            max_pending: 0,
+            wait: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_full_are_asked_last() {
+        let rules = Rules {
+            crowd: Some(crowd(1)),
+            ..RULES
+        };
+        let all = endpoints(&["http://a:1", "http://b:1"]);
+        let cluster = Cluster::new("test".into(), rules, None, &all, None);
+        let (pool, cells) = (Arc::default(), crate::metrics::Cells::default());
+        let fill = async |backend: &Backend| {
+            let entered = backend
+                .slots
+                .enter(&crowd(1), &pool, &backend.transport, &cells);
+            entered.await.unwrap()
+        };
+        let a = cluster.pick(&[]).unwrap();
+        let _one = fill(&a).await;
+        for _ in 0..5 {
+            assert_eq!(cluster.pick(&[]).unwrap().address(), "b:1");
+        }
+        let _other = fill(&cluster.pick(&[]).unwrap()).await;
+        assert!(cluster.pick(&[]).is_some(), "somebody has to be waited for");
     }
 }

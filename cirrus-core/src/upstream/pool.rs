@@ -428,8 +428,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connections_are_told_apart_by_everything_that_made_them() {
         let tls = |min_version| {
-            let mut settings = crate::config::UpstreamTlsConfig::default();
-            settings.min_version = min_version;
+            let settings = crate::config::UpstreamTlsConfig {
+                min_version,
+                ..Default::default()
+            };
             Some(Arc::new(ClientTls::new(&settings)))
         };
         let url = transport("http://a");
