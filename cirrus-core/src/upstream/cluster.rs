@@ -339,11 +339,10 @@ mod tests {
         let all = endpoints(&["http://a:1", "http://b:1"]);
         let cluster = Cluster::new("test".into(), rules, None, &all, None);
         let (pool, cells) = (Arc::default(), crate::metrics::Cells::default());
+        let one = crowd(1);
         let fill = async |backend: &Backend| {
-            let entered = backend
-                .slots
-                .enter(&crowd(1), &pool, &backend.transport, &cells);
-            entered.await.unwrap()
+            let (slots, to) = (&backend.slots, &backend.transport);
+            slots.enter(&one, &pool, to, &cells).await.unwrap()
         };
         let a = cluster.pick(&[]).unwrap();
         let _one = fill(&a).await;
