@@ -129,8 +129,8 @@ impl Ways {
 /// With nothing in hand, the other family is the only hope: the limit is that of the whole lookup.
 fn patience(first: &Result<Records, NetError>) -> Duration {
     match first {
-        Ok(_) => OTHER_FAMILY,
-        Err(_) => Duration::MAX,
+        Ok(records) if !addresses(records).is_empty() => OTHER_FAMILY,
+        _ => Duration::MAX,
     }
 }
 
