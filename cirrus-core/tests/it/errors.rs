@@ -160,6 +160,17 @@ async fn malformed_responses_are_502() {
 }
 
 #[tokio::test]
+async fn an_origin_that_closes_without_an_answer_is_502() {
+    let origin = scripted(b"").await;
+    let (_proxy, mut client) = before(&origin).await;
+    let answer = client.get("/").await;
+    assert_eq!(
+        (answer.status, answer.header("proxy-status")),
+        (502, "cirrus; error=connection_terminated".into())
+    );
+}
+
+#[tokio::test]
 async fn a_response_that_breaks_off_breaks_off_for_the_client_too() {
     for response in [
         "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this",
