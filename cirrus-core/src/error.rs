@@ -19,6 +19,8 @@ struct Inner {
     source: Option<BoxError>,
     retry_after: Option<Duration>,
     fields: Vec<(HeaderName, HeaderValue)>,
+    /// Instead of the kind's own.
+    word: Option<&'static str>,
 }
 
 /// A variant exists only where somebody acts on it.
@@ -87,6 +89,7 @@ impl Error {
             source: None,
             retry_after: None,
             fields: Vec::new(),
+            word: None,
         }))
     }
 
@@ -98,6 +101,7 @@ impl Error {
             source: Some(source.into()),
             retry_after: None,
             fields: Vec::new(),
+            word: None,
         }))
     }
 
@@ -112,6 +116,19 @@ impl Error {
     pub fn with_field(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.fields.push((name, value));
         self
+    }
+
+    /// With another word for `Proxy-Status` than its kind's.
+    #[must_use]
+    pub(crate) fn with_word(mut self, word: &'static str) -> Self {
+        self.0.word = Some(word);
+        self
+    }
+
+    /// The word for `Proxy-Status`: what exactly went wrong, or its kind's.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        self.0.word.unwrap_or_else(|| self.0.kind.word())
     }
 
     /// Says when another try is worth while (`Retry-After`).

@@ -29,9 +29,9 @@ mod vary;
 mod visit;
 
 pub(crate) use flight::Flights;
-pub(crate) use lines::Prepared;
 pub use key::{CacheKey, Scheme};
 pub(crate) use layer::CacheLayer;
+pub(crate) use lines::Prepared;
 pub use meta::{Freshness, Meta, Variant};
 pub use outcome::{CacheOutcome, Forward, Forwarded};
 pub use policy::Rules;

@@ -25,8 +25,9 @@ pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
     ConcurrencyConfig, Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
-    RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig,
+    SendProxyProtocol, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

@@ -1,22 +1,20 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use schemars::{Schema, schema_for};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
-use serde_json::Value;
-
 use super::model::{
     AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
     ConcurrencyConfig, Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
-    RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig,
+    ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey, Size,
     SizeBound, StatusNumber,
 };
+use schemars::{Schema, schema_for};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// A small configuration with a little of everything.
 pub(super) const EXAMPLE: &str = r#"[[listen]]
@@ -314,6 +312,8 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<OriginConfig>(),
         keys_of::<TimeoutsConfig>(),
         keys_of::<HealthConfig>(),
+        keys_of::<UpstreamTlsConfig>(),
+        keys_of::<PoolConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
         keys_of::<RouteConfig>(),

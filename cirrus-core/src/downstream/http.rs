@@ -42,7 +42,14 @@ pub(crate) async fn serve<IO: Socket>(
             send: Duration::from_secs(60),
         };
         let header_bytes = limits.header_bytes as usize;
-        let session = h1::Session::new(io, connection, activity, Arc::clone(&worker), header_bytes, patience);
+        let session = h1::Session::new(
+            io,
+            connection,
+            activity,
+            Arc::clone(&worker),
+            header_bytes,
+            patience,
+        );
         return report(session.run().await, &worker);
     }
     let service = service_fn({

@@ -380,9 +380,14 @@ mod tests {
     }
 
     fn admitted(target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Kind> {
-        admit(Box::new(request(target, fields)), &connection(), Scheme::Http, None)
-            .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
-            .map_err(|error| error.kind())
+        admit(
+            Box::new(request(target, fields)),
+            &connection(),
+            Scheme::Http,
+            None,
+        )
+        .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
+        .map_err(|error| error.kind())
     }
 
     #[test]

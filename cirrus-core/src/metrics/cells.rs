@@ -32,6 +32,8 @@ pub(crate) struct Cells {
     pub(crate) connect_failures: Counter,
     pub(crate) pool_hits: Counter,
     pub(crate) stale_retries: Counter,
+    pub(crate) pool_waits: Counter,
+    pub(crate) pool_rejections: Counter,
     pub(crate) ejections: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,

@@ -104,6 +104,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     };
     let counter = |metric, pick| (metric, Kind::Counter, sum(pick));
     let gauge = |metric, value: f64| (metric, Kind::Gauge, value);
+    let shared = |metric, counter: &Counter| (metric, Kind::Counter, counter.get() as f64);
+    let dns = engine.connector.resolver.counts();
     let live = engine.live.now();
     // What has ended is read first: nothing can have ended that had not begun.
     let (finished, closed) = (sum(|cells| &cells.finished), sum(|cells| &cells.closed));
@@ -135,6 +137,11 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
                 .sum::<usize>() as f64,
         ),
         counter(names::STALE_RETRIES, |cells| &cells.stale_retries),
+        counter(names::POOL_WAITS, |cells| &cells.pool_waits),
+        counter(names::POOL_REJECTIONS, |cells| &cells.pool_rejections),
+        shared(names::DNS_LOOKUPS, &dns.lookups),
+        shared(names::DNS_FAILURES, &dns.failures),
+        shared(names::DNS_STALE, &dns.stale),
         counter(names::EJECTIONS, |cells| &cells.ejections),
         counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),

@@ -37,6 +37,11 @@ metrics! {
     POOL_HITS = "cirrus_upstream_pool_hits", "Requests sent on a pooled connection.";
     POOL_IDLE = "cirrus_upstream_pool_idle", "Pooled connections that are idle.";
     STALE_RETRIES = "cirrus_upstream_stale_retries", "Requests sent again because the origin had closed the pooled connection.";
+    POOL_WAITS = "cirrus_upstream_pool_waits", "Requests that waited because pool.max_connections was reached.";
+    POOL_REJECTIONS = "cirrus_upstream_pool_rejections", "Requests answered 503 because pool.max_pending or pool.wait was reached.";
+    DNS_LOOKUPS = "cirrus_dns_lookups", "Names of origins asked for.";
+    DNS_FAILURES = "cirrus_dns_failures", "Names of origins asked for without an answer; that a name does not exist is one.";
+    DNS_STALE = "cirrus_dns_stale_answers", "Connections made with addresses that were no longer fresh, because no newer ones could be had.";
     EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";

@@ -22,8 +22,8 @@ pub(crate) use access_log::{AccessLog, keep_flushed};
 pub use context::Context;
 pub(crate) use policies::Policies;
 pub(crate) use record::Record;
-pub(crate) use rescue::refusal;
 pub(crate) use request_id::RequestIdLayer;
+pub(crate) use rescue::refusal;
 pub(crate) use stack::{answer, front, upstream};
 
 use crate::body::{Request, Response};

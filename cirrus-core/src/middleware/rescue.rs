@@ -93,7 +93,7 @@ fn respond(error: &Error, form: Form) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if error.kind().side() == Side::Upstream || error.kind() == Kind::Loop {
         // RFC 9209: what went wrong between here and the origin.
-        if let Ok(value) = HeaderValue::try_from(format!("cirrus; error={}", error.kind().word())) {
+        if let Ok(value) = HeaderValue::try_from(format!("cirrus; error={}", error.word())) {
             headers.insert(&PROXY_STATUS, value);
         }
     }

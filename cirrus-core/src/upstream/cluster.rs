@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance::RoundRobin;
+use super::connect::{ClientTls, Introduction};
 use super::h1::Times;
-use super::pool::Transport;
+use super::pool::{Keep, Transport};
+use super::slots::{Crowd, Slots};
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Ejection, Passive};
 
@@ -29,11 +31,18 @@ pub(crate) struct Cluster {
 }
 
 /// What a cluster's author decides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) connect: Duration,
     pub(crate) times: Times,
     pub(crate) ejection: Ejection,
+    /// By default the system's roots, and no certificate of our own.
+    pub(crate) tls: Option<Arc<ClientTls>>,
+    /// Whether origins are told whose connection it is; without the client yet.
+    pub(crate) introduction: Option<Introduction>,
+    pub(crate) keep: Keep,
+    /// By default an endpoint has as many connections as are asked for.
+    pub(crate) crowd: Option<Crowd>,
 }
 
 /// One endpoint with what is known about it; the same one through every update that keeps it.
@@ -41,11 +50,13 @@ pub(crate) struct Rules {
 pub(crate) struct Backend {
     pub(crate) transport: Arc<Transport>,
     pub(crate) health: Passive,
+    pub(crate) slots: Arc<Slots>,
 }
 
 /// The endpoints at one moment, with the order in which they are asked.
 #[derive(Debug)]
 struct Set {
+    endpoints: Endpoints,
     backends: Box<[Arc<Backend>]>,
     order: RoundRobin,
 }
@@ -62,7 +73,7 @@ impl Cluster {
         before: Option<&Self>,
     ) -> Self {
         let before = before.map(|cluster| cluster.set.load_full());
-        let set = ArcSwap::from_pointee(Set::new(endpoints, before.as_deref()));
+        let set = ArcSwap::from_pointee(Set::new(endpoints, &rules, before.as_deref()));
         Self {
             name,
             service,
@@ -75,13 +86,16 @@ impl Cluster {
 
     /// Replaces its endpoints. Those that stay keep their health and their pooled connections.
     pub(crate) fn update(&self, endpoints: &Endpoints) {
-        let set = Set::new(endpoints, Some(&self.set.load()));
+        let set = Set::new(endpoints, &self.rules, Some(&self.set.load()));
         self.set.store(Arc::new(set));
     }
 
     /// Takes over the endpoints of the cluster that this one replaces, until discovery speaks.
     pub(crate) fn inherit(&self, before: &Self) {
-        self.set.store(before.set.load_full());
+        let known = before.set.load();
+        // The rules may be others: those that are connected to in another way begin anew.
+        let set = Set::new(&known.endpoints, &self.rules, Some(&known));
+        self.set.store(Arc::new(set));
         *self.heard.lock() = *before.heard.lock();
     }
 
@@ -101,10 +115,19 @@ impl Cluster {
         let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
         // With nobody to turn to instead, leaving the only one out would help no one.
         let only = set.backends.len() == 1;
-        let index = set.order.pick(|index| {
-            let backend = &set.backends[index];
+        let may = |backend: &Arc<Backend>| {
             untried(backend) && (only || backend.health.out_for().is_none())
-        })?;
+        };
+        let index = match &self.rules.crowd {
+            None => set.order.pick(|index| may(&set.backends[index])),
+            // Those where nobody has to wait go first.
+            Some(crowd) => set
+                .order
+                .pick(|index| {
+                    may(&set.backends[index]) && !set.backends[index].slots.is_full(crowd)
+                })
+                .or_else(|| set.order.pick(|index| may(&set.backends[index]))),
+        }?;
         Some(Arc::clone(&set.backends[index]))
     }
 
@@ -139,7 +162,11 @@ impl Drop for Cluster {
 // === impl Set ===
 
 impl Set {
-    fn new(endpoints: &Endpoints, before: Option<&Self>) -> Self {
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "what can change in a TLS configuration is no part of its identity"
+    )]
+    fn new(endpoints: &Endpoints, rules: &Rules, before: Option<&Self>) -> Self {
         let known: std::collections::HashMap<&Transport, &Arc<Backend>> = before
             .iter()
             .flat_map(|set| set.backends.iter())
@@ -149,6 +176,8 @@ impl Set {
             let transport = Transport {
                 url: endpoint.url.clone(),
                 sni: endpoint.sni.clone(),
+                tls: rules.tls.clone(),
+                introduction: rules.introduction,
             };
             known.get(&transport).map_or_else(
                 || Arc::new(Backend::new(transport)),
@@ -157,6 +186,7 @@ impl Set {
         };
         let weights: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         Self {
+            endpoints: endpoints.clone(),
             backends: endpoints.iter().map(backend).collect(),
             order: RoundRobin::new(&weights),
         }
@@ -170,6 +200,7 @@ impl Backend {
         Self {
             transport: Arc::new(transport),
             health: Passive::new(),
+            slots: Arc::default(),
         }
     }
 
@@ -193,6 +224,15 @@ mod tests {
             failures: 1,
             time: Duration::from_secs(10),
         },
+        tls: None,
+        introduction: None,
+        keep: Keep {
+            max_idle: 1,
+            idle_time: Duration::from_secs(1),
+            max_age: None,
+            max_requests: None,
+        },
+        crowd: None,
     };
 
     fn endpoints(urls: &[&str]) -> Endpoints {
@@ -242,5 +282,74 @@ mod tests {
     async fn nobody_there_is_nobody_to_pick() {
         assert!(cluster(&[]).pick(&[]).is_none());
         assert_eq!(cluster(&[]).next_return(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_connected_to_in_another_way_is_another_one() {
+        let before = cluster(&["http://a:1"]);
+        let known = before.pick(&[]).unwrap();
+        let with = |rules: Rules| {
+            let cluster = Cluster::new("test".into(), rules, None, &Endpoints::default(), None);
+            cluster.inherit(&before);
+            cluster.pick(&[]).unwrap()
+        };
+        assert!(Arc::ptr_eq(&with(RULES), &known));
+        let crowd = Some(crowd(1));
+        assert!(Arc::ptr_eq(&with(Rules { crowd, ..RULES }), &known));
+        let introduction = Some(Introduction {
+            version: crate::config::SendProxyProtocol::V2,
+            client: None,
+        });
+        let told = with(Rules {
+            introduction,
+            ..RULES
+        });
+        assert!(!Arc::ptr_eq(&told, &known));
+        assert_eq!(told.transport.introduction, introduction);
+        let settings = crate::config::UpstreamTlsConfig {
+            verify: false,
+            ..Default::default()
+        };
+        let tls = Some(Arc::new(ClientTls::new(&settings)));
+        assert_eq!(
+            with(Rules {
+                tls: tls.clone(),
+                ..RULES
+            })
+            .transport
+            .tls,
+            tls
+        );
+    }
+
+    fn crowd(max_connections: usize) -> Crowd {
+        Crowd {
+            max_connections,
+            max_pending: 0,
+            wait: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_full_are_asked_last() {
+        let rules = Rules {
+            crowd: Some(crowd(1)),
+            ..RULES
+        };
+        let all = endpoints(&["http://a:1", "http://b:1"]);
+        let cluster = Cluster::new("test".into(), rules, None, &all, None);
+        let (pool, cells) = (Arc::default(), crate::metrics::Cells::default());
+        let one = crowd(1);
+        let fill = async |backend: &Backend| {
+            let (slots, to) = (&backend.slots, &backend.transport);
+            slots.enter(&one, &pool, to, &cells).await.unwrap()
+        };
+        let a = cluster.pick(&[]).unwrap();
+        let _one = fill(&a).await;
+        for _ in 0..5 {
+            assert_eq!(cluster.pick(&[]).unwrap().address(), "b:1");
+        }
+        let _other = fill(&cluster.pick(&[]).unwrap()).await;
+        assert!(cluster.pick(&[]).is_some(), "somebody has to be waited for");
     }
 }

@@ -8,8 +8,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::cluster::{Backend, Cluster};
+use super::connect::{word, word_of_broken};
 use super::h1::{Answer, Failed, Head, Talk, Why};
 use super::pool::Wire;
+use super::slots::Entry;
 use super::tunnel;
 use crate::body::{Body, Request, Response};
 use crate::downstream::hygiene;
@@ -73,6 +75,8 @@ impl Forward {
             }
             match self.connect(cx, &backend).await {
                 Ok(wire) => return Ok((backend, wire)),
+                // It was asked only because all of them are full: it has waited long enough.
+                Err(error) if error.kind() == Kind::Overload => return Err(error),
                 Err(error) => tries.failed(backend, error),
             }
         }
@@ -81,15 +85,24 @@ impl Forward {
 
     async fn connect(&self, cx: &Context, backend: &Backend) -> Result<Wire, Error> {
         let rules = &self.cluster.rules;
+        let slot = match self.enter(cx, backend).await? {
+            Some(Entry::Pooled(wire)) => {
+                cx.worker.cells.pool_hits.add(1);
+                return Ok(wire);
+            }
+            Some(Entry::Room(slot)) => Some(slot),
+            None => None,
+        };
+        let transport = backend.transport.for_client(&cx.connection);
         cx.worker.cells.connects.add(1);
         let error = match cx
             .worker
             .engine
             .connector
-            .connect(&backend.transport, rules.connect)
+            .connect(&transport, rules.connect)
             .await
         {
-            Ok(wire) => return Ok(wire),
+            Ok(wire) => return Ok(wire.within(slot)),
             Err(error) => error,
         };
         cx.worker.cells.connect_failures.add(1);
@@ -104,7 +117,20 @@ impl Forward {
         } else {
             Kind::Connect
         };
-        Err(Error::because(kind, error))
+        let word = word(&error);
+        Err(Error::because(kind, error).with_word(word))
+    }
+
+    /// Where the endpoint's connections are limited: room for one more, or one that has become idle.
+    async fn enter(&self, cx: &Context, backend: &Backend) -> Result<Option<Entry>, Error> {
+        let Some(crowd) = &self.cluster.rules.crowd else {
+            return Ok(None);
+        };
+        let worker = &cx.worker;
+        let entry = backend
+            .slots
+            .enter(crowd, &worker.pool, &backend.transport, &worker.cells);
+        entry.await.map(Some)
     }
 
     fn nobody(&self) -> Error {
@@ -121,7 +147,10 @@ impl Forward {
         head: Head<'_>,
         body: Body,
     ) -> Result<Answer, Failed> {
-        let home = cx.worker.pool.home(&backend.transport);
+        let home = cx
+            .worker
+            .pool
+            .home(&backend.transport, self.cluster.rules.keep);
         Talk::exchange(wire, head, body, self.cluster.rules.times, home).await
     }
 
@@ -237,7 +266,16 @@ impl From<Failed> for Error {
             Why::Stalled => Kind::Stalled,
             Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
         };
-        Self::because(kind, failed.why)
+        let word = match &failed.why {
+            Why::Io(error) => Some(word_of_broken(error)),
+            Why::Closed => Some("connection_terminated"),
+            _ => None,
+        };
+        let error = Self::because(kind, failed.why);
+        match word {
+            Some(word) => error.with_word(word),
+            None => error,
+        }
     }
 }
 

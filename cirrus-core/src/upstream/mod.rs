@@ -6,10 +6,13 @@ mod connect;
 mod forward;
 pub(crate) mod h1;
 pub(crate) mod pool;
+mod slots;
 mod tunnel;
 
 pub(crate) use cluster::{Cluster, Rules};
-pub(crate) use connect::Connector;
+pub(crate) use connect::{ClientTls, Connector, Introduction, check_tls};
 pub(crate) use forward::{Asked, Forward};
 pub(crate) use h1::Times;
+pub(crate) use pool::Keep;
 pub use pool::{IDLE_TIME, MAX_IDLE};
+pub(crate) use slots::Crowd;

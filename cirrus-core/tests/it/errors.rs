@@ -147,7 +147,6 @@ async fn malformed_responses_are_502() {
         "HTTP/1.1 999999 OK\r\n\r\n",
         "HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n",
         "nonsense\r\n\r\n",
-        "",
     ] {
         let origin = scripted(response.as_bytes()).await;
         let (_proxy, mut client) = before(&origin).await;
@@ -158,6 +157,17 @@ async fn malformed_responses_are_502() {
             "{response}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_origin_that_closes_without_an_answer_is_502() {
+    let origin = scripted(b"").await;
+    let (_proxy, mut client) = before(&origin).await;
+    let answer = client.get("/").await;
+    assert_eq!(
+        (answer.status, answer.header("proxy-status")),
+        (502, "cirrus; error=connection_terminated".into())
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod access_log;
 mod actions;
 mod admin;
 mod config;
+mod connections;
 mod drain;
 mod errors;
 mod forwarding;

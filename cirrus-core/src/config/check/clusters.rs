@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Abilities;
 use super::origins::origins;
+use super::upstream_tls::upstream_tls;
 use crate::config::faults::Faults;
 use crate::config::model::{ClusterConfig, Config};
 use crate::discovery::ServiceName;
@@ -27,6 +28,7 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
                 format!("`cluster[{first}]` has this name already; names are unique"),
             );
         }
+        upstream_tls(&cluster.tls, &format!("{path}.tls"), faults);
         cluster_endpoints(config, cluster, &path, abilities, faults);
     }
 }

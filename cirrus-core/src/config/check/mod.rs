@@ -3,6 +3,7 @@
 mod clusters;
 mod origins;
 mod site;
+mod upstream_tls;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;

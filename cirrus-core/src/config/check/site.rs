@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::origins::origins;
+use super::upstream_tls::upstream_tls;
 use crate::cache::Scheme;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
@@ -59,6 +60,11 @@ impl SiteCheck<'_> {
             self.config,
             &site.origin,
             &format!("{}.origin", self.path),
+            self.faults,
+        );
+        upstream_tls(
+            &site.upstream_tls,
+            &format!("{}.upstream_tls", self.path),
             self.faults,
         );
         self.cluster("cluster", site.cluster.as_deref());

@@ -1,6 +1,7 @@
 //! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
 
 mod policies;
+mod upstream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,23 +10,20 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::policies::Written;
+use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
-use super::model::{
-    ClusterConfig, Config, HealthConfig, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig,
-};
+use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
 use crate::cache::Rules as CacheRules;
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
-use crate::health::Ejection;
 use crate::metrics::Sites;
 use crate::middleware::limit::States;
 use crate::middleware::{self, Stack};
 use crate::respond::{Files, Fixed, Redirect};
 use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
-use crate::upstream::{Cluster, Rules, Times};
+use crate::upstream::Cluster;
 
 /// Makes snapshots.
 #[derive(Debug)]
@@ -212,7 +210,7 @@ fn named_cluster(name: &Arc<str>, config: &ClusterConfig, before: Option<&Named>
     let service = config.service.as_deref().and_then(ServiceName::new);
     let before = before.map(|named| &*named.cluster);
     let same_service = before.filter(|before| service.is_some() && before.service == service);
-    let rules = rules(&config.timeouts, &config.health);
+    let rules = rules_of_cluster(config);
     let cluster = Cluster::new(
         Arc::clone(name),
         rules,
@@ -261,7 +259,7 @@ impl SiteParts<'_> {
         let before = self
             .before
             .and_then(|site| site.clusters.iter().find(|cluster| cluster.name == name));
-        let rules = rules(&self.config.timeouts, &self.config.health);
+        let rules = rules_of_site(self.config);
         let cluster = Arc::new(Cluster::new(
             name,
             rules,
@@ -355,20 +353,6 @@ fn fixed(config: &super::model::RespondConfig) -> Fixed {
 
 fn status(number: u16) -> StatusCode {
     StatusCode::from_u16(number).unwrap_or_else(|_| unchecked())
-}
-
-fn rules(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
-    Rules {
-        connect: timeouts.connect.as_duration(),
-        times: Times {
-            first_byte: timeouts.first_byte.as_duration(),
-            idle: timeouts.idle.as_duration(),
-        },
-        ejection: Ejection {
-            failures: health.failures,
-            time: health.eject.as_duration(),
-        },
-    }
 }
 
 fn endpoints(origins: &[OriginConfig]) -> Endpoints {

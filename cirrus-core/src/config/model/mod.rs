@@ -21,7 +21,10 @@ pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
 };
-pub use upstream::{ClusterConfig, HealthConfig, OriginConfig, TimeoutsConfig};
+pub use upstream::{
+    ClusterConfig, HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig,
+    UpstreamTlsConfig, UpstreamTlsVersion,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

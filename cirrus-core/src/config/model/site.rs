@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
-use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
+use super::upstream::{
+    HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
+};
 use crate::config::value::{
     HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
 };
@@ -33,6 +35,13 @@ pub struct SiteConfig {
     pub timeouts: TimeoutsConfig,
     /// When an origin in this site is left out. A named cluster has its own.
     pub health: HealthConfig,
+    /// TLS to the origins in this site. A named cluster has its own.
+    pub upstream_tls: UpstreamTlsConfig,
+    /// Connections to the origins in this site. A named cluster has its own.
+    pub pool: PoolConfig,
+    /// Begins every connection to the origins in this site with a PROXY protocol header that tells the client's
+    /// address. A named cluster has its own.
+    pub upstream_proxy_protocol: Option<SendProxyProtocol>,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
     /// How often clients may ask, over all routes that do not say otherwise. Every one of them must allow a request.

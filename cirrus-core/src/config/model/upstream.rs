@@ -1,5 +1,7 @@
 //! Where requests go: clusters and their origins.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,16 @@ pub struct ClusterConfig {
     /// When an endpoint is left out after failures.
     #[serde(default)]
     pub health: HealthConfig,
+    /// TLS to the endpoints whose URLs begin with `https`.
+    #[serde(default)]
+    pub tls: UpstreamTlsConfig,
+    /// Connections kept open between requests.
+    #[serde(default)]
+    pub pool: PoolConfig,
+    /// Begins every connection with a PROXY protocol header that tells the client's address. Every request then has a
+    /// connection of its own.
+    #[serde(default)]
+    pub proxy_protocol: Option<SendProxyProtocol>,
 }
 
 /// One address of a site or cluster.
@@ -31,7 +43,8 @@ pub struct ClusterConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OriginConfig {
-    /// `http://host:port` or `https://host:port`, without a path. The port is 80 or 443 unless given.
+    /// `http://host:port` or `https://host:port`, without a path; the port is 80 or 443 unless given. Or `unix:/path`,
+    /// a Unix socket that is spoken to without TLS.
     pub url: OriginUrl,
     /// Its share of the requests against the other weights, 1 to 65535.
     #[serde(default = "one")]
@@ -65,7 +78,98 @@ pub struct HealthConfig {
     pub eject: Period,
 }
 
+/// TLS to origins. Sessions are resumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct UpstreamTlsConfig {
+    /// A PEM file of the only authorities believed. By default the system's trusted roots.
+    /// Relative paths start at the configuration file.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the certificate shown to origins that ask for one, its chain behind it. Goes with `key`.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// Whether the origin's certificate must be valid and for its name. Without it anybody on the way can read and
+    /// change everything.
+    pub verify: bool,
+    /// The oldest version of TLS that is spoken.
+    pub min_version: UpstreamTlsVersion,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub enum UpstreamTlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SendProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// Connections kept open between requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Idle connections kept for each endpoint and worker, 0 to 65536.
+    pub max_idle: u32,
+    /// How long a connection may be idle; less than the origin's own limit, so that it does not close under a request.
+    pub idle_time: Period,
+    /// How old a connection may become; then it carries no further request. By default any age.
+    pub max_age: Option<Period>,
+    /// Requests that one connection carries, 1 to 4294967295. By default any number.
+    pub max_requests: Option<u32>,
+    /// Connections to each endpoint at the same time, over all workers, 1 to 1000000. By default any number.
+    pub max_connections: Option<u32>,
+    /// With `max_connections`: requests that wait for a connection to one endpoint, 0 to 1000000; one more is
+    /// answered 503.
+    pub max_pending: u32,
+    /// With `max_connections`: how long a request waits for a connection; then it is answered 503.
+    pub wait: Period,
+}
+
 // === defaults ===
+
+impl Default for UpstreamTlsConfig {
+    fn default() -> Self {
+        Self {
+            ca: None,
+            certificate: None,
+            key: None,
+            verify: true,
+            min_version: UpstreamTlsVersion::default(),
+        }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            max_idle: 128,
+            idle_time: Period::secs(60),
+            max_age: None,
+            max_requests: None,
+            max_connections: None,
+            max_pending: 1024,
+            wait: Period::secs(1),
+        }
+    }
+}
 
 impl Default for TimeoutsConfig {
     fn default() -> Self {

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, ConcurrencyConfig, Config, HealthConfig, LimitsConfig, RateLimitConfig,
-    RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
+    CacheConfig, ConcurrencyConfig, Config, HealthConfig, LimitsConfig, PoolConfig,
+    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 
@@ -32,6 +32,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             format_args!("cluster[{index}].health"),
             faults,
         );
+        pool(&cluster.pool, format_args!("cluster[{index}].pool"), faults);
     }
     for (index, site) in config.site.iter().enumerate() {
         timeouts(
@@ -47,6 +48,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             format_args!("site[{index}]"),
             faults,
         );
+        pool(&site.pool, format_args!("site[{index}].pool"), faults);
         for (number, route) in site.route.iter().enumerate() {
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
         }
@@ -107,6 +109,21 @@ fn timeouts(timeouts: &TimeoutsConfig, at: Table<'_>, faults: &mut Faults) {
 fn health(health: &HealthConfig, at: Table<'_>, faults: &mut Faults) {
     within(health.failures, 1..=1000, at, "failures", faults);
     positive(health.eject, at, "eject", faults);
+}
+
+fn pool(pool: &PoolConfig, at: Table<'_>, faults: &mut Faults) {
+    within(pool.max_idle, 0..=65_536, at, "max_idle", faults);
+    positive(pool.idle_time, at, "idle_time", faults);
+    if let Some(age) = pool.max_age {
+        positive(age, at, "max_age", faults);
+    }
+    if let Some(most) = pool.max_requests {
+        within(most, 1..=u32::MAX, at, "max_requests", faults);
+    }
+    if let Some(most) = pool.max_connections {
+        within(most, 1..=1_000_000, at, "max_connections", faults);
+    }
+    within(pool.max_pending, 0..=1_000_000, at, "max_pending", faults);
 }
 
 fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::text::{InvalidValue, written_as_text};
 use crate::cache::Scheme;
 
-/// Scheme, host and port of an origin: `http://127.0.0.1:3000`, `https://shop.internal`.
+/// Scheme, host and port of an origin: `http://127.0.0.1:3000`, `https://shop.internal`. Or a Unix socket:
+/// `unix:/run/shop.sock`.
 ///
 /// Kept in normal form (lower case, addresses in their shortest form, the scheme's own port left out), and equal if
 /// those are. Cheap to clone.
@@ -25,7 +27,7 @@ written_as_text!(
     OriginUrl,
     title: "origin URL",
     expected: "the URL of an origin, for example \"http://127.0.0.1:3000\"",
-    pattern: "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?$",
+    pattern: "^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+/?|unix:/.+)$",
     example: "http://127.0.0.1:3000"
 );
 
@@ -36,6 +38,12 @@ impl OriginUrl {
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
+    }
+
+    /// The path of the Unix socket, if it is one. It has no host, no TLS, and port 0.
+    #[must_use]
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.text.strip_prefix(UNIX).map(Path::new)
     }
 
     /// The host name, or the IP address without brackets.
@@ -50,9 +58,13 @@ impl OriginUrl {
         self.port
     }
 
-    /// What a `Host` field says: brackets around an IPv6 address, no port if it is the scheme's own.
+    /// What a `Host` field says: brackets around an IPv6 address, no port if it is the scheme's own. A Unix socket has
+    /// no such thing: this is all of it then.
     #[must_use]
     pub fn authority(&self) -> &str {
+        if self.unix_path().is_some() {
+            return &self.text;
+        }
         &self.text[self.scheme.as_str().len() + "://".len()..]
     }
 
@@ -60,6 +72,15 @@ impl OriginUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    fn unix(path: &str) -> Self {
+        Self {
+            text: format!("{UNIX}{path}").into(),
+            scheme: Scheme::Http,
+            host: 0..0,
+            port: 0,
+        }
     }
 
     fn new(scheme: Scheme, host: &str, port: u16) -> Self {
@@ -115,6 +136,9 @@ impl FromStr for OriginUrl {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return unix_path(path).map(Self::unix);
+        }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| without_scheme(text))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
@@ -130,6 +154,24 @@ impl FromStr for OriginUrl {
         let port = port.map_or(Ok(default_port(scheme)), parse_port)?;
         Ok(Self::new(scheme, &parse_host(host)?, port))
     }
+}
+
+/// What a Unix socket begins with, and what its path may take (`sun_path`).
+const UNIX: &str = "unix:";
+const LONGEST_PATH: usize = 107;
+
+fn unix_path(path: &str) -> Result<&str, InvalidValue> {
+    if !path.starts_with('/') || path.starts_with("//") || path.ends_with('/') {
+        return Err(wrong(
+            "a Unix socket is written with its whole path, for example `unix:/run/shop.sock`",
+        ));
+    }
+    if path.len() > LONGEST_PATH || path.contains('\0') {
+        return Err(wrong(format!(
+            "the path of a Unix socket has at most {LONGEST_PATH} bytes, none of them zero"
+        )));
+    }
+    Ok(path)
 }
 
 fn default_port(scheme: Scheme) -> u16 {

@@ -137,6 +137,27 @@ fn origins_are_normalised() {
 }
 
 #[test]
+fn an_origin_may_be_a_unix_socket() {
+    let socket: OriginUrl = "unix:/run/Shop.sock".parse().unwrap();
+    assert_eq!(
+        socket.unix_path(),
+        Some(std::path::Path::new("/run/Shop.sock"))
+    );
+    assert_eq!(
+        (socket.host(), socket.port(), socket.scheme()),
+        ("", 0, Scheme::Http)
+    );
+    assert_eq!(socket.authority(), "unix:/run/Shop.sock");
+    assert_eq!(socket.to_string().parse(), Ok(socket));
+    let tcp: OriginUrl = "http://unix:80".parse().unwrap();
+    assert_eq!(tcp.unix_path(), None);
+    for text in ["unix:", "unix:a.sock", "unix:/", "unix://a/b", "unix:/a/"] {
+        assert!(refused::<OriginUrl>(text).contains("whole path"), "{text}");
+    }
+    assert!(refused::<OriginUrl>(&format!("unix:/{}", "a".repeat(107))).contains("at most 107"));
+}
+
+#[test]
 fn an_origin_is_scheme_host_and_port() {
     assert_eq!(
         refused::<OriginUrl>("127.0.0.1:8000"),
@@ -241,5 +262,6 @@ proptest! {
         let _ = text.parse::<HeaderTitle>().map(|value| reads_back(&value));
         let _ = text.parse::<MethodName>().map(|value| reads_back(&value));
         let _ = format!("http://{text}").parse::<OriginUrl>().map(|value| reads_back(&value));
+        let _ = format!("unix:/{text}").parse::<OriginUrl>().map(|value| reads_back(&value));
     }
 }

@@ -396,7 +396,13 @@ mod tests {
         for bytes in ["\0", "\n", " GET", "GET / HTTP/1.1\r\nhost : a", "GET /\n"] {
             assert!(head(bytes).is_err(), "{bytes:?}");
         }
-        for bytes in ["", "\r", "\r\n", "\r\n\r\nG", "GET / HTTP/1.1\r\nhost: a\r\n"] {
+        for bytes in [
+            "",
+            "\r",
+            "\r\n",
+            "\r\n\r\nG",
+            "GET / HTTP/1.1\r\nhost: a\r\n",
+        ] {
             assert!(head(bytes).unwrap().is_none(), "{bytes:?}");
         }
     }

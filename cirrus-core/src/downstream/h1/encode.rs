@@ -37,7 +37,12 @@ pub(super) enum Next {
 
 impl Framing {
     /// Chosen by what is known of the body's length.
-    pub(super) fn of(status: StatusCode, to_head: bool, length: Option<u64>, version: Version) -> Self {
+    pub(super) fn of(
+        status: StatusCode,
+        to_head: bool,
+        length: Option<u64>,
+        version: Version,
+    ) -> Self {
         let bodiless = to_head
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -114,7 +114,8 @@ fn next<IO>(
     let is_followed = link.upload.is_done() || (link.upload.is_open() && !link.upload.is_abandoned);
     if status == StatusCode::SWITCHING_PROTOCOLS {
         Next::Switch
-    } else if facts.keeps_alive && is_followed && framing != Framing::Close && !waits.is_draining() {
+    } else if facts.keeps_alive && is_followed && framing != Framing::Close && !waits.is_draining()
+    {
         Next::KeepAlive
     } else {
         Next::Close

@@ -154,7 +154,12 @@ impl<IO: Socket> Session<IO> {
     /// When the present wait is over.
     fn deadline(&self, is_reading: bool) -> Instant {
         let header = is_reading || self.is_new;
-        self.since + if header { self.patience.header } else { self.patience.idle }
+        self.since
+            + if header {
+                self.patience.header
+            } else {
+                self.patience.idle
+            }
     }
 
     /// The next request's head.
@@ -184,7 +189,11 @@ impl<IO: Socket> Session<IO> {
             if !is_waiting || is_reading != was_reading {
                 let deadline = self.deadline(is_reading);
                 let parked = self.since + PARK_AFTER;
-                waits.until(if is_reading { deadline } else { deadline.min(parked) });
+                waits.until(if is_reading {
+                    deadline
+                } else {
+                    deadline.min(parked)
+                });
             }
             (is_waiting, was_reading) = (true, is_reading);
             if is_first && waits.is_armed() {
@@ -217,8 +226,15 @@ impl<IO: Socket> Session<IO> {
         waits.forever();
         let response = self.answer(request, waits).await?;
         let is_switch = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-        let keeps = respond::respond(&self.link, response, facts, self.stuck(), waits, &self.worker)
-            .await?;
+        let keeps = respond::respond(
+            &self.link,
+            response,
+            facts,
+            self.stuck(),
+            waits,
+            &self.worker,
+        )
+        .await?;
         if let (true, Some(tunnel)) = (is_switch, tunnel) {
             // Whoever asked for it may have left.
             let _ = tunnel.send(Box::new(super::tunnel::Tunnel::new(Arc::clone(&self.link))));
@@ -257,7 +273,11 @@ impl<IO: Socket> Session<IO> {
 
     /// The response, unless the client leaves first.
     async fn answer(&self, request: Box<Request>, waits: &mut Waits) -> Result<Response, Broken> {
-        let mut answer = pin!(self.worker.answer(&self.connection, &self.activity, Writer::Lines, request));
+        let mut answer =
+            pin!(
+                self.worker
+                    .answer(&self.connection, &self.activity, Writer::Lines, request)
+            );
         poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));
@@ -280,7 +300,15 @@ impl<IO: Socket> Session<IO> {
             keeps_alive: false,
             takes_trailers: false,
         };
-        respond::respond(&self.link, response, facts, self.stuck(), waits, &self.worker).await?;
+        respond::respond(
+            &self.link,
+            response,
+            facts,
+            self.stuck(),
+            waits,
+            &self.worker,
+        )
+        .await?;
         self.shut(true).await;
         Err(Broken::Malformed(refused.why))
     }
@@ -306,7 +334,9 @@ impl<IO: Socket> Session<IO> {
             let mut buf = ReadBuf::new(&mut bytes);
             let read = poll_fn(|cx| Pin::new(&mut self.link.lock().io).poll_read(cx, &mut buf));
             match read.await {
-                Ok(()) if !buf.filled().is_empty() => left = left.saturating_sub(buf.filled().len()),
+                Ok(()) if !buf.filled().is_empty() => {
+                    left = left.saturating_sub(buf.filled().len())
+                }
                 _ => return,
             }
         }

@@ -13,12 +13,12 @@ use http_body::Body as _;
 use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::MAX_HEAD;
 use super::body::ResponseBody;
 use super::decode::{self, ResponseHead};
 use super::encode::{self, Framing};
-use super::MAX_HEAD;
-use crate::codec::{Malformed, write};
 use crate::body::{Body, Response};
+use crate::codec::{Malformed, write};
 use crate::error::BoxError;
 use crate::upstream::pool::{Home, Wire};
 
