@@ -45,6 +45,10 @@ pub enum Kind {
     TooMany,
     /// The request's body is larger than the route takes.
     TooLarge,
+    /// The request's header is larger than what is taken, or has too many fields.
+    HeaderTooLarge,
+    /// What is asked for is not known here.
+    NotImplemented,
     /// A limit is reached; later may do.
     Overload,
     /// The cluster has no endpoint that may be asked.
@@ -203,6 +207,8 @@ impl Kind {
             | Self::Forbidden
             | Self::TooMany
             | Self::TooLarge
+            | Self::HeaderTooLarge
+            | Self::NotImplemented
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::Client
@@ -226,6 +232,8 @@ impl Kind {
             Self::Loop => "the request goes round in a circle",
             Self::TooMany => "you ask too often",
             Self::TooLarge => "the request's body is too large",
+            Self::HeaderTooLarge => "the request's header is too large",
+            Self::NotImplemented => "this is not known here",
             Self::Overload => "too many requests at the moment",
             Self::NoEndpoint => "no origin can take the request at the moment",
             Self::Connect => "the origin cannot be reached",
@@ -251,6 +259,8 @@ impl Kind {
             Self::Loop => "proxy_loop_detected",
             Self::TooMany => "rate_limited",
             Self::TooLarge => "body_too_large",
+            Self::HeaderTooLarge => "http_request_error",
+            Self::NotImplemented => "not_implemented",
             Self::Overload => "connection_limit_reached",
             Self::NoEndpoint => "destination_unavailable",
             Self::Connect => "connection_refused",
@@ -272,6 +282,8 @@ impl From<Kind> for StatusCode {
             Kind::Forbidden => Self::FORBIDDEN,
             Kind::TooMany => Self::TOO_MANY_REQUESTS,
             Kind::TooLarge => Self::PAYLOAD_TOO_LARGE,
+            Kind::HeaderTooLarge => Self::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::NotImplemented => Self::NOT_IMPLEMENTED,
             Kind::NoSite | Kind::NoRoute => Self::NOT_FOUND,
             Kind::Misdirected => Self::MISDIRECTED_REQUEST,
             Kind::MethodNotAllowed => Self::METHOD_NOT_ALLOWED,

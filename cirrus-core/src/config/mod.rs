@@ -30,6 +30,6 @@ pub use model::{
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::{Live, Site};
+pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};

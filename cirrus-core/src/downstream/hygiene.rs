@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Method, Version};
 use http_body::Body as _;
 
-use super::Connection;
+use super::{Bridged, Connection};
 use crate::body::Request;
 use crate::cache::Scheme;
 use crate::error::{Error, Kind};
@@ -24,6 +24,9 @@ static HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// The most header fields of a request.
+const MAX_FIELDS: usize = 100;
+
 /// Makes a request fit to be routed: one valid host, one way to write its path, no hop-by-hop fields.
 ///
 /// Afterwards its URI is path and query only, and `Host` says the host.
@@ -34,7 +37,11 @@ pub(crate) fn admit(
 ) -> Result<(Request, Host), Error> {
     // A tunnel to anywhere, and an echo of what a client's own proxies added, are refused.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Error::new(Kind::MethodNotAllowed));
+        return Err(Error::new(refusal(&request)));
+    }
+    // HTTP/1 clients hear of it from the codec.
+    if request.headers().len() > MAX_FIELDS {
+        return Err(Error::new(Kind::HeaderTooLarge));
     }
     let host = host(&request, connection, scheme)?;
     refuse_codings(&request)?;
@@ -55,6 +62,14 @@ pub(crate) fn admit(
     // The body is asked for as soon as somebody reads it (RFC 9110 §10.1.1); origins get it without asking.
     request.headers_mut().remove(header::EXPECT);
     Ok((request, host))
+}
+
+/// Protocols inside HTTP/2 are asked for with CONNECT too (RFC 8441); those that are known here are another method by now.
+fn refusal(request: &Request) -> Kind {
+    match request.extensions().get::<h2::ext::Protocol>() {
+        Some(_) => Kind::NotImplemented,
+        None => Kind::MethodNotAllowed,
+    }
 }
 
 /// The host the request is for (RFC 9110 §7.2, RFC 9112 §3.2): exactly one, valid, and the same wherever it stands.
@@ -245,6 +260,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 ///
 /// Behind hygiene, `Upgrade` is there if and only if it is to be passed on.
 fn wanted_upgrade(request: &Request) -> Option<HeaderValue> {
+    if request.extensions().get::<Bridged>().is_some() {
+        return Some(HeaderValue::from_static("websocket"));
+    }
     let mut protocols = request.headers().get_all(header::UPGRADE).iter();
     let protocol = protocols.next()?;
     let is_named = nominated(request.headers()).contains(&header::UPGRADE);

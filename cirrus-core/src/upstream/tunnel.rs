@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::{CONNECTION, UPGRADE};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
 
 use super::pool::Wire;
 use crate::body::Response;
-use crate::downstream::hygiene;
+use crate::downstream::{Activity, Upgrade, hygiene};
 use crate::error::{Error, Kind};
 use crate::middleware::Context;
 
@@ -29,7 +27,7 @@ const IDLE_TIME: Duration = Duration::from_secs(600);
 /// over.
 pub(super) fn begin(
     cx: &Context,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     mut response: Response,
     wire: Wire,
 ) -> Result<Response, Error> {
@@ -41,7 +39,8 @@ pub(super) fn begin(
     hygiene::strip(headers);
     headers.insert(UPGRADE, protocol);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    let (drain, room) = (cx.worker.drain.clone(), cx.activity.clone());
+    let drain = cx.worker.drain.clone();
+    let held = cx.activity.clone().map(Held::new);
     cx.worker.cells.tunnels.add(1);
     cx.worker.connections.spawn(async move {
         tokio::select! {
@@ -51,17 +50,17 @@ pub(super) fn begin(
             },
             () = drain.over() => {}
         }
-        drop(room);
+        drop(held);
     });
     Ok(response)
 }
 
 /// Until both sides have ended; how many bytes went up and down.
-async fn carry(upgrade: OnUpgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
-    let client = upgrade.await.map_err(io::Error::other)?;
+async fn carry(upgrade: Upgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
+    let client = upgrade.ready().await?;
     let moved = Moved::now();
     let mut client = Watched {
-        io: TokioIo::new(client),
+        io: client,
         moved: moved.clone(),
     };
     // What the origin said along with its response.
@@ -76,6 +75,24 @@ async fn carry(upgrade: OnUpgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
             carried.map(|(up, down)| (up, down + first.len() as u64))
         }
         () = moved.rest() => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was said for too long")),
+    }
+}
+
+/// Its connection has something to do as long as the tunnel lasts, and room.
+struct Held(Arc<Activity>);
+
+// === impl Held ===
+
+impl Held {
+    fn new(activity: Arc<Activity>) -> Self {
+        activity.hold();
+        Self(activity)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
