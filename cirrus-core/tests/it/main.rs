@@ -10,12 +10,14 @@ mod drain;
 mod errors;
 mod forwarding;
 mod framing;
+mod h2_frames;
 mod http2;
 mod limits;
 mod plug;
 mod proxy_protocol;
 mod upgrade;
 mod upstream;
+mod websocket;
 
 use cirrus_core::testing::{Client, RunningOrigin, proxy};
 

@@ -62,6 +62,9 @@ pub(super) async fn serve(
     let Some(mut response) = answered.await else {
         return;
     };
+    if promise.is_some() && response.status().is_success() {
+        response = not_switched();
+    }
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     polish(&mut response, &shared);
     let (head, body) = response.into_parts();
@@ -95,6 +98,13 @@ fn split(request: http::Request<RecvStream>, shared: &Shared) -> (Request, Optio
     let body = incoming(&head.headers, recv);
     let body = shared.limits.pace.keep(body, &shared.worker.cells);
     (Request::from_parts(head, body), None)
+}
+
+/// An origin that takes the request for a usual one has opened no tunnel, but any 2xx would tell the client so.
+fn not_switched() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
 }
 
 /// Says what HTTP/2 wants said, and takes away what it does not know.
