@@ -140,10 +140,10 @@ impl Activity {
     /// The next moment worth looking at the deadline again.
     pub(crate) fn next_look(&self) -> Instant {
         let Patience { header, idle, send } = self.patience;
-        let next = self
-            .deadline()
-            .unwrap_or_else(|| Instant::now() + header.min(idle).min(send));
-        self.stalls_at().map_or(next, |stalls| stalls.min(next))
+        let now = Instant::now();
+        let next = self.deadline().unwrap_or(now + header.min(idle));
+        // Whoever is not blocked now may be right after this look.
+        next.min(self.stalls_at().unwrap_or(now + send))
     }
 
     fn millis(&self) -> u64 {

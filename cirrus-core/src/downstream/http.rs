@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{self, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -151,7 +152,9 @@ async fn serve_h1<IO>(
                 if is_awaited {
                     turn.decide(response.status());
                 }
-                let is_worn = activity.is_worn();
+                // A switch of protocols ends HTTP on it anyway.
+                let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let is_worn = activity.is_worn() && !switches;
                 if is_worn {
                     worker.cells.worn.add(1);
                 }

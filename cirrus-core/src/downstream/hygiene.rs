@@ -392,6 +392,27 @@ mod tests {
     }
 
     #[test]
+    fn header_fields_are_counted() {
+        let fields = |count: usize| [&[("host", "a")], &vec![("x", "1"); count - 1][..]].concat();
+        assert!(admitted("/", &fields(100)).is_ok());
+        assert_eq!(admitted("/", &fields(101)), Err(Kind::HeaderTooLarge));
+    }
+
+    #[test]
+    fn tunnels_are_refused_and_protocols_that_are_not_known() {
+        let connect = |protocol: Option<&'static str>| {
+            let mut request = request("http://a/", &[]);
+            *request.method_mut() = Method::CONNECT;
+            let protocol = protocol.map(h2::ext::Protocol::from_static);
+            protocol.and_then(|protocol| request.extensions_mut().insert(protocol));
+            let admitted = admit(request, &connection(), Scheme::Http);
+            admitted.map_err(|error| error.kind()).unwrap_err()
+        };
+        assert_eq!(connect(None), Kind::MethodNotAllowed);
+        assert_eq!(connect(Some("connect-udp")), Kind::NotImplemented);
+    }
+
+    #[test]
     fn one_way_to_write_a_path() {
         let path = |target| admitted(target, &[("host", "a")]).map(|(path, _)| path);
         for (written, meant) in [

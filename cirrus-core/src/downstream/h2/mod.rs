@@ -74,6 +74,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Served<IO> {
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(limits.header_bytes)
             .max_send_buffer_size(SEND_BUFFER)
+            // A client may give up all it has at once; `frames` sees to how often.
+            .max_pending_accept_reset_streams(limits.streams as usize)
             .enable_connect_protocol()
             .handshake(io);
         Self {
