@@ -40,8 +40,8 @@ pub(crate) enum Version {
 
 /// Serves the requests of one connection until either side ends it.
 ///
-/// It ends by itself when the client is silent for too long, after the response in flight once draining begins,
-/// and at once when the time for draining is over.
+/// It ends by itself when the client is silent for too long, after the response in flight once
+/// draining begins, and at once when the time for draining is over.
 pub(crate) async fn serve<IO>(
     io: IO,
     version: Version,
@@ -83,7 +83,7 @@ async fn choose<IO>(io: &mut Rewind<IO>, activity: &Activity, drain: &Drain) -> 
 where
     IO: AsyncRead + Unpin,
 {
-    let limit = activity.next_look();
+    let limit = activity.deadline().unwrap_or_else(Instant::now);
     tokio::select! {
         biased;
         // What broke here breaks again where it is heard of.
@@ -118,10 +118,13 @@ async fn serve_h2<IO>(
     }
 }
 
-/// What h2 itself takes for a flood counts as one, and every other wrong of the client's as malformed.
+/// What h2 itself takes for a flood counts as one, and every other wrong of the client's as
+/// malformed.
 fn count_h2(error: &::h2::Error, worker: &Worker) {
     match error.reason() {
-        Some(::h2::Reason::ENHANCE_YOUR_CALM) => worker.cells.http2_floods.add(1),
+        Some(::h2::Reason::ENHANCE_YOUR_CALM) if !error.is_remote() => {
+            worker.cells.http2_floods.add(1);
+        }
         Some(_) if error.is_library() => worker.cells.malformed.add(1),
         _ => {}
     }
@@ -256,7 +259,8 @@ where
                     return Err(Broken::Silent);
                 }
                 if silent {
-                    // HTTP/2 clients are told before they are left; whoever is silent then too has had their chance.
+                    // HTTP/2 clients are told before they are left; whoever is silent then too has
+                    // had their chance.
                     farewell = true;
                     close(served.as_mut());
                     timer.as_mut().reset(Instant::now() + FAREWELL);

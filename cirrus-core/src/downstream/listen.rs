@@ -170,12 +170,11 @@ fn begin(
         false => Version::Http1,
     };
     worker.clone().connections.spawn(async move {
-        if is_introduced {
-            if !introduced(&mut stream, &mut connection, &worker).await
-                || !worker.count(&mut admission, connection.peer.ip())
-            {
-                return;
-            }
+        let is_admitted = !is_introduced
+            || introduced(&mut stream, &mut connection, &worker).await
+                && worker.count(&mut admission, connection.peer.ip());
+        if !is_admitted {
+            return;
         }
         let connection = Arc::new(connection);
         match tls {

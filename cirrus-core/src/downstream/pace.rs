@@ -28,8 +28,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// A body whose client keeps the pace, or it ends with an error of [`io::ErrorKind::TimedOut`].
 ///
-/// Time counts only while somebody wants to read and there is nothing to be read: where an origin holds up its request,
-/// the client is not to blame. A body that is always there in time never has a timer.
+/// Time counts only while somebody wants to read and there is nothing to be read: where an origin
+/// holds up its request, the client is not to blame. A body that is always there in time never has
+/// a timer.
 struct Paced {
     body: Body,
     pace: Pace,

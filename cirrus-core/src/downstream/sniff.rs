@@ -1,4 +1,5 @@
-//! Which HTTP a client without TLS speaks: HTTP/2 by prior knowledge begins with bytes that no HTTP/1 request has.
+//! Which HTTP a client without TLS speaks: HTTP/2 by prior knowledge begins with bytes that no
+//! HTTP/1 request has.
 
 use std::io;
 use std::pin::Pin;
@@ -9,10 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The most that is read before the choice; a usual request's header, so that it costs no read more.
+/// The most that is read before the choice; a usual request's header, so that it costs no read
+/// more.
 const AHEAD: usize = 1024;
 
-/// A stream of which the beginning has been read already. After that it costs one look at an empty vector.
+/// A stream of which the beginning has been read already. After that it costs one look at an empty
+/// vector.
 #[derive(Debug)]
 pub(super) struct Rewind<IO> {
     io: IO,
@@ -31,7 +34,8 @@ impl<IO> Rewind<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Rewind<IO> {
-    /// Whether it begins as HTTP/2. The first byte that differs decides, and so does the stream's end.
+    /// Whether it begins as HTTP/2. The first byte that differs decides, and so does the stream's
+    /// end.
     ///
     /// # Cancel safety
     ///
@@ -110,7 +114,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether bytes that come one by one are taken for HTTP/2, after how many that is known, and what is read then.
+    /// Whether bytes that come one by one are taken for HTTP/2, after how many that is known, and
+    /// what is read then.
     async fn sniffed(bytes: &[u8]) -> (bool, usize, Vec<u8>) {
         let (mut client, server) = tokio::io::duplex(256);
         let mut rewind = Rewind::new(server);

@@ -1,4 +1,5 @@
-//! A WebSocket that a client asks for over HTTP/2 (RFC 8441) and an origin serves over HTTP/1.1 (RFC 6455).
+//! A WebSocket that a client asks for over HTTP/2 (RFC 8441) and an origin serves over HTTP/1.1
+//! (RFC 6455).
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
@@ -6,10 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, HeaderValue, Method, Request};
 
-/// The request behind it was an extended CONNECT. In the extensions of such requests; only a codec puts it there.
+/// The request behind it was an extended CONNECT. In the extensions of such requests; only a codec
+/// puts it there.
 ///
-/// HTTP/2 clients send no key, since a stream cannot be mistaken for anything else; the origin wants one, so it is made
-/// here, and the answer to it is checked here.
+/// HTTP/2 clients send no key, since a stream cannot be mistaken for anything else; the origin
+/// wants one, so it is made here, and the answer to it is checked here.
 #[derive(Clone, Debug)]
 pub(crate) struct Bridged {
     key: HeaderValue,
@@ -21,7 +23,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 // === impl Bridged ===
 
 impl Bridged {
-    /// Makes an extended CONNECT the request that HTTP/1.1 origins know. `Connection` and `Upgrade` are `forward`'s.
+    /// Makes an extended CONNECT the request that HTTP/1.1 origins know. `Connection` and `Upgrade`
+    /// are `forward`'s.
     pub(crate) fn bridge<B>(request: &mut Request<B>) {
         let mut random = [0; 16];
         // A key keeps caches and confused servers away, and is no secret: zeros would do as well.

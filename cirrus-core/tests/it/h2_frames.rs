@@ -356,12 +356,15 @@ async fn rapid_resets_are_stopped() {
     is_stopped(Vec::new(), pieces).await;
 }
 
-/// What is wrong with a stream makes the server reset it; that costs the client no frame of its own.
+/// What is wrong with a stream makes the server reset it; that costs the client no frame of its
+/// own.
 #[tokio::test]
 async fn resets_that_are_provoked_are_stopped() {
+    let too_large = 0x7fff_ffffu32.to_be_bytes();
     let pieces = (0..10_000u32).map(|n| {
         let stream = 2 * n + 1;
-        [get(stream), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+        let get = get(stream);
+        [get, frame(WINDOW_UPDATE, 0, stream, &too_large)].concat()
     });
     is_stopped(Vec::new(), pieces).await;
 }

@@ -40,7 +40,8 @@ impl Incoming {
             return Poll::Ready(None);
         };
         let length = data.len();
-        // It is in the reader's hands: the client may send as much again. Without a stream there is nobody to tell.
+        // It is in the reader's hands: the client may send as much again. Without a stream there is
+        // nobody to tell.
         let _ = self.stream.flow_control().release_capacity(length);
         if let Some(left) = &mut self.length {
             *left = left.saturating_sub(length as u64);

@@ -1,8 +1,10 @@
-//! Counts what a client has us do beneath requests: frames that are cheap to send, dear to handle, and mean nothing.
+//! Counts what a client has us do beneath requests: frames that are cheap to send, dear to handle,
+//! and mean nothing.
 //!
-//! Only the nine bytes before each frame are looked at. h2 itself limits header blocks (CONTINUATION), tiny DATA
-//! frames, and streams that are reset before they are seen; it does not limit how often a client pings, changes its
-//! settings, moves its windows, or opens streams only to reset them.
+//! Only the nine bytes before each frame are looked at. h2 itself limits header blocks
+//! (CONTINUATION), tiny DATA frames, and streams that are reset before they are seen; it does not
+//! limit how often a client pings, changes its settings, moves its windows, or opens streams only
+//! to reset them.
 
 use std::io;
 use std::pin::Pin;
@@ -49,7 +51,8 @@ struct Frame {
 /// How much of each kind a client may still send.
 #[derive(Debug)]
 struct Budgets {
-    /// Streams given up. Netty takes 200 in 30 s; a browser that leaves a page gives up all of its streams at once.
+    /// Streams given up. Netty takes 200 in 30 s; a browser that leaves a page gives up all of its
+    /// streams at once.
     resets: Budget,
     /// SETTINGS and PING want an answer each. Envoy keeps up to 1000 of them waiting.
     answers: Budget,
@@ -82,7 +85,8 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 
-/// Bytes sent that earn a client another WINDOW_UPDATE, two of them being sent for each read at the most.
+/// Bytes sent that earn a client another WINDOW_UPDATE, two of them being sent for each read at the
+/// most.
 const BYTES_A_WINDOW: usize = 512;
 
 // === impl Frames ===

@@ -1,8 +1,9 @@
 //! HTTP/2, with a client that chose it by ALPN or by prior knowledge.
 //!
-//! h2 speaks the protocol; what stands here is what a server in the open needs around it: each stream is a task
-//! (`stream`), a client that does not read is given up, one that floods is told to calm down (`frames`), and a WebSocket
-//! is bridged to origins that know it from HTTP/1.1 only (`duplex`).
+//! h2 speaks the protocol; what stands here is what a server in the open needs around it: each
+//! stream is a task (`stream`), a client that does not read is given up, one that floods is told to
+//! calm down (`frames`), and a WebSocket is bridged to origins that know it from HTTP/1.1 only
+//! (`duplex`).
 
 mod body;
 mod duplex;
@@ -56,7 +57,8 @@ enum State<IO> {
 /// How much of each stream's response waits in memory for a client that does not read.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// How much of one request's body, and of all on the connection, clients may send ahead of whoever reads it.
+/// How much of one request's body, and of all on the connection, clients may send ahead of whoever
+/// reads it.
 const WINDOW: u32 = 1024 * 1024;
 
 /// How long a flooding client may take to hear why it is left.
@@ -140,12 +142,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Served<IO> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let State::Handshake(handshake) = &mut this.state {
-            if let Poll::Ready(server) = Pin::new(handshake).poll(cx)? {
-                this.state = State::Open(server);
-                if this.is_closing {
-                    Pin::new(&mut *this).close();
-                }
+        if let State::Handshake(handshake) = &mut this.state
+            && let Poll::Ready(server) = Pin::new(handshake).poll(cx)?
+        {
+            this.state = State::Open(server);
+            if this.is_closing {
+                Pin::new(&mut *this).close();
             }
         }
         if let Poll::Ready(result) = this.poll_open(cx) {

@@ -81,8 +81,8 @@ pub(super) async fn serve(
     }
 }
 
-/// The request as the engine knows it. A WebSocket's becomes what HTTP/1.1 origins know (RFC 8441 §5); any other CONNECT
-/// stays one, for hygiene to refuse.
+/// The request as the engine knows it. A WebSocket's becomes what HTTP/1.1 origins know (RFC 8441
+/// §5); any other CONNECT stays one, for hygiene to refuse.
 fn split(request: http::Request<RecvStream>, shared: &Shared) -> (Request, Option<Promise>) {
     let (head, recv) = request.into_parts();
     let protocol = head.extensions.get::<Protocol>();
@@ -100,7 +100,8 @@ fn split(request: http::Request<RecvStream>, shared: &Shared) -> (Request, Optio
     (Request::from_parts(head, body), None)
 }
 
-/// An origin that takes the request for a usual one has opened no tunnel, but any 2xx would tell the client so.
+/// An origin that takes the request for a usual one has opened no tunnel, but any 2xx would tell
+/// the client so.
 fn not_switched() -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::BAD_GATEWAY;
@@ -224,7 +225,8 @@ async fn room(
     wanted: usize,
     patience: Duration,
 ) -> Result<usize, Broken> {
-    // A reservation keeps the connection's window from other streams: none is made before there is something to send.
+    // A reservation keeps the connection's window from other streams: none is made before there is
+    // something to send.
     send.reserve_capacity(wanted.min(super::SEND_BUFFER));
     let room = send.capacity();
     if room > 0 {
