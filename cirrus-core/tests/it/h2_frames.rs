@@ -1,11 +1,12 @@
 //! HTTP/2 frame by frame: what no client of ours would send.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cirrus_core::testing::{Client, Origin, RunningOrigin, proxy, reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::site;
 
@@ -92,6 +93,7 @@ impl Raw {
 
     async fn with_settings(address: SocketAddr, settings: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.write_all(PREFACE).await.unwrap();
         let mut raw = Self(stream);
         raw.send(&frame(SETTINGS, 0, 0, settings)).await;
@@ -354,6 +356,33 @@ async fn rapid_resets_are_stopped() {
         [get(stream), frame(RST_STREAM, 0, stream, &cancel)].concat()
     });
     is_stopped(Vec::new(), pieces).await;
+}
+
+/// As before, but each request is on its way to the origin by the time it is given up.
+#[tokio::test]
+async fn resets_of_what_is_served_are_stopped() {
+    let (_origin, proxy) = before("").await;
+    let mut raw = Raw::to(proxy.address()).await;
+    for n in 0..1000 {
+        let stream = 2 * n + 1;
+        raw.send(&post(stream, &[])).await;
+        raw.send(&frame(PING, 0, 0, &[1; 8])).await;
+        loop {
+            let frame = raw.next().await.expect("an answer or a farewell");
+            match frame.kind {
+                PING => break,
+                GOAWAY => {
+                    assert_eq!(frame.payload[4..8], ENHANCE_YOUR_CALM.to_be_bytes());
+                    assert!(n >= 200, "{n} are not too many");
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let cancel = CANCEL.to_be_bytes();
+        raw.send(&frame(RST_STREAM, 0, stream, &cancel)).await;
+    }
+    panic!("1000 were taken");
 }
 
 /// What is wrong with a stream makes the server reset it; that costs the client no frame of its

@@ -1,5 +1,7 @@
 //! WebSocket with a real client and a real server, over HTTP/1.1 and over HTTP/2 (RFC 8441).
 
+#![expect(clippy::disallowed_methods, reason = "a test's own runtime ends them")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -130,8 +132,9 @@ async fn a_tunnel_is_no_idle_connection() {
     let response = connect(&mut client, Some("websocket")).await;
     let stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
-    // Others come and are shown out meanwhile: their time is over, the tunnel's is not.
-    for _ in 0..3 {
+    // Others come and are shown out meanwhile: their time is over, and the second of farewell that
+    // a connection gets is over too.
+    for _ in 0..13 {
         let mut idle = Client::to(proxy.address());
         idle.send(b"").await;
         assert!(idle.is_closed().await);
