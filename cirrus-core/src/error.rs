@@ -33,8 +33,6 @@ pub enum Kind {
     NoSite,
     /// The connection's certificate does not cover this host (RFC 9110 §15.5.20).
     Misdirected,
-    /// The request's line and header are larger than what is taken.
-    HeaderTooLarge,
     /// The client has not said who it is, or not in a way that is believed.
     Unauthorized,
     /// The client may not have this, whoever it is.
@@ -49,6 +47,10 @@ pub enum Kind {
     TooMany,
     /// The request's body is larger than the route takes.
     TooLarge,
+    /// The request's header is larger than what is taken, or has too many fields.
+    HeaderTooLarge,
+    /// What is asked for is not known here.
+    NotImplemented,
     /// A limit is reached; later may do.
     Overload,
     /// The cluster has no endpoint that may be asked.
@@ -216,13 +218,14 @@ impl Kind {
     pub fn side(self) -> Side {
         match self {
             Self::BadRequest
-            | Self::HeaderTooLarge
             | Self::NoSite
             | Self::Misdirected
             | Self::Unauthorized
             | Self::Forbidden
             | Self::TooMany
             | Self::TooLarge
+            | Self::HeaderTooLarge
+            | Self::NotImplemented
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::Client
@@ -239,7 +242,6 @@ impl Kind {
             Self::BadRequest => "the request is malformed",
             Self::NoSite => "no site is served under this host",
             Self::Misdirected => "this connection is not for that host",
-            Self::HeaderTooLarge => "the request's header is too large",
             Self::Unauthorized => "who asks must say who they are",
             Self::Forbidden => "this is not for you",
             Self::NoRoute => "nothing is served under this path",
@@ -247,6 +249,8 @@ impl Kind {
             Self::Loop => "the request goes round in a circle",
             Self::TooMany => "you ask too often",
             Self::TooLarge => "the request's body is too large",
+            Self::HeaderTooLarge => "the request's header is too large",
+            Self::NotImplemented => "this is not known here",
             Self::Overload => "too many requests at the moment",
             Self::NoEndpoint => "no origin can take the request at the moment",
             Self::Connect => "the origin cannot be reached",
@@ -265,7 +269,6 @@ impl Kind {
             Self::BadRequest => "http_request_error",
             Self::NoSite => "no_site",
             Self::Misdirected => "misdirected",
-            Self::HeaderTooLarge => "header_too_large",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "http_request_denied",
             Self::NoRoute => "no_route",
@@ -273,6 +276,8 @@ impl Kind {
             Self::Loop => "proxy_loop_detected",
             Self::TooMany => "rate_limited",
             Self::TooLarge => "body_too_large",
+            Self::HeaderTooLarge => "http_request_error",
+            Self::NotImplemented => "not_implemented",
             Self::Overload => "connection_limit_reached",
             Self::NoEndpoint => "destination_unavailable",
             Self::Connect => "connection_refused",
@@ -290,11 +295,12 @@ impl From<Kind> for StatusCode {
         match kind {
             Kind::BadRequest | Kind::Client => Self::BAD_REQUEST,
             Kind::Stalled => Self::REQUEST_TIMEOUT,
-            Kind::HeaderTooLarge => Self::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::Unauthorized => Self::UNAUTHORIZED,
             Kind::Forbidden => Self::FORBIDDEN,
             Kind::TooMany => Self::TOO_MANY_REQUESTS,
             Kind::TooLarge => Self::PAYLOAD_TOO_LARGE,
+            Kind::HeaderTooLarge => Self::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::NotImplemented => Self::NOT_IMPLEMENTED,
             Kind::NoSite | Kind::NoRoute => Self::NOT_FOUND,
             Kind::Misdirected => Self::MISDIRECTED_REQUEST,
             Kind::MethodNotAllowed => Self::METHOD_NOT_ALLOWED,

@@ -32,7 +32,7 @@ pub use model::{
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::{Live, Site};
+pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
     HeaderText, HeaderTitle, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey, Size,

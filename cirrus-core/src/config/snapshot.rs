@@ -8,9 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::model::{ClusterConfig, Config, SiteConfig};
+use super::model::{ClusterConfig, Config, LimitsConfig, SiteConfig};
 use super::value::HeaderTitle;
 use crate::clock::Timestamp;
+use crate::downstream::Pace;
 use crate::metrics::SiteCells;
 use crate::middleware::Stack;
 use crate::routing::{Hosts, Table};
@@ -58,11 +59,35 @@ pub(crate) struct Limits {
     pub(crate) header_time: Duration,
     pub(crate) idle_time: Duration,
     pub(crate) streams: u32,
+    pub(crate) connections_per_client: u32,
+    pub(crate) requests_per_connection: u32,
+    pub(crate) send_time: Duration,
+    pub(crate) pace: Pace,
 }
 
 /// Where the snapshot in force is found.
 #[derive(Debug)]
 pub(crate) struct Live(ArcSwap<Snapshot>);
+
+// === impl Limits ===
+
+impl Limits {
+    fn of(config: &LimitsConfig) -> Self {
+        Self {
+            header_bytes: u32::try_from(config.header_bytes.bytes()).unwrap_or(u32::MAX),
+            header_time: config.header_time.as_duration(),
+            idle_time: config.idle_time.as_duration(),
+            streams: config.streams,
+            connections_per_client: config.connections_per_client,
+            requests_per_connection: config.requests_per_connection,
+            send_time: config.send_time.as_duration(),
+            pace: Pace {
+                idle: config.body_idle_time.as_duration(),
+                rate: config.body_rate.bytes(),
+            },
+        }
+    }
+}
 
 // === impl Snapshot ===
 
@@ -75,12 +100,7 @@ impl Snapshot {
         sites: Vec<Arc<Site>>,
         clusters: HashMap<Arc<str>, Named>,
     ) -> Self {
-        let limits = Limits {
-            header_bytes: u32::try_from(config.limits.header_bytes.bytes()).unwrap_or(u32::MAX),
-            header_time: config.limits.header_time.as_duration(),
-            idle_time: config.limits.idle_time.as_duration(),
-            streams: config.limits.streams,
-        };
+        let limits = Limits::of(&config.limits);
         let trusted = config.server.trusted_proxies.iter().copied().collect();
         Self {
             revision,

@@ -15,6 +15,8 @@ pub(crate) struct Patience {
     pub(crate) header: Duration,
     /// Between requests.
     pub(crate) idle: Duration,
+    /// For a client that takes nothing of what is to be sent.
+    pub(crate) send: Duration,
 }
 
 /// What a connection is doing. Shared by its socket, its requests and its watchdog; one coarse timer for a connection
@@ -23,6 +25,8 @@ pub(crate) struct Patience {
 pub(crate) struct Activity {
     began: Instant,
     patience: Patience,
+    /// How many requests may still come.
+    left: AtomicU32,
     /// Its room among all connections; a tunnel keeps it for as long as it lasts.
     _admission: Admission,
     /// The host that its requests are for, most likely.
@@ -32,24 +36,45 @@ pub(crate) struct Activity {
     /// Milliseconds after `began` at which the present wait began, shifted left by one; the lowest bit is set while a
     /// header is being read.
     wait: AtomicU64,
+    /// One more than the milliseconds after `began` since when a write finds no room; 0 while there is room.
+    blocked: AtomicU64,
 }
 
 // === impl Activity ===
 
 impl Activity {
-    pub(crate) fn new(patience: Patience, admission: Admission) -> Self {
+    pub(crate) fn new(patience: Patience, requests: u32, admission: Admission) -> Self {
         Self {
             began: Instant::now(),
             patience,
+            left: AtomicU32::new(requests),
             _admission: admission,
             host: KnownHost::default(),
             in_flight: AtomicU32::new(0),
             wait: AtomicU64::new(READING),
+            blocked: AtomicU64::new(0),
         }
     }
 
-    /// A request's header is complete.
-    pub(crate) fn begin(&self) {
+    /// A request's header is complete. Whether it is the last one that this connection may bring: then its response says
+    /// `Connection: close`.
+    pub(crate) fn begin(&self) -> bool {
+        self.hold();
+        // HTTP/2 clients may have sent some more before they heard that it was the last one.
+        let less = |left: u32| Some(left.saturating_sub(1));
+        let left = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        left.is_ok_and(|left| left <= 1)
+    }
+
+    /// Whether the last request that this connection may bring has begun.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Something else is under way that is no request any more, such as a tunnel; until [`end`](Self::end).
+    pub(crate) fn hold(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -61,9 +86,33 @@ impl Activity {
         }
     }
 
-    /// When the present wait began, to the millisecond: with the connection, a header or a response's end.
+    /// When the present wait began, to the millisecond: with the connection or the last response's end.
     pub(crate) fn since(&self) -> Instant {
         self.began + Duration::from_millis(self.wait.load(Ordering::Relaxed) >> 1)
+    }
+
+    /// There is something to be written, and no room for it: the client does not read.
+    pub(crate) fn blocked(&self) {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            self.blocked.store(self.millis() + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Something was written.
+    pub(crate) fn unblocked(&self) {
+        if self.blocked.load(Ordering::Relaxed) != 0 {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client has read nothing for too long.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalls_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    fn stalls_at(&self) -> Option<Instant> {
+        let since = self.blocked.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.began + Duration::from_millis(since) + self.patience.send)
     }
 
     /// When the present wait is over; `None` while requests are in flight.
@@ -82,8 +131,15 @@ impl Activity {
 
     /// The next moment worth looking at the deadline again.
     pub(crate) fn next_look(&self) -> Instant {
-        let shortest = self.patience.header.min(self.patience.idle);
-        self.deadline().unwrap_or_else(|| Instant::now() + shortest)
+        let Patience { header, idle, send } = self.patience;
+        let now = Instant::now();
+        let next = self.deadline().unwrap_or(now + header.min(idle));
+        // Whoever is not blocked now may be right after this look.
+        next.min(self.stalls_at().unwrap_or(now + send))
+    }
+
+    fn millis(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 }
 
@@ -96,6 +152,7 @@ mod tests {
     const PATIENCE: Patience = Patience {
         header: Duration::from_secs(10),
         idle: Duration::from_secs(60),
+        send: Duration::from_secs(40),
     };
 
     fn left(activity: &Activity) -> Option<u64> {
@@ -106,7 +163,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_a_header_then_for_requests() {
-        let activity = Activity::new(PATIENCE, Admission::testing());
+        let activity = Activity::new(PATIENCE, 100, Admission::testing());
         assert_eq!(left(&activity), Some(10));
         tokio::time::advance(Duration::from_secs(4)).await;
         assert_eq!(left(&activity), Some(6));
@@ -118,5 +175,31 @@ mod tests {
         activity.end(Instant::now());
         assert_eq!(left(&activity), Some(60));
         assert_eq!(activity.since(), Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let activity = Activity::new(PATIENCE, 100, Admission::testing());
+        activity.begin();
+        activity.blocked();
+        tokio::time::advance(Duration::from_secs(39)).await;
+        activity.blocked();
+        assert!(!activity.is_stalled());
+        assert_eq!((activity.next_look() - Instant::now()).as_secs(), 1);
+        activity.unblocked();
+        activity.blocked();
+        tokio::time::advance(Duration::from_secs(39)).await;
+        assert!(!activity.is_stalled(), "every byte counts");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(activity.is_stalled());
+    }
+
+    #[tokio::test]
+    async fn the_last_request_is_known_as_such() {
+        let activity = Activity::new(PATIENCE, 2, Admission::testing());
+        assert!(!activity.begin() && !activity.is_worn());
+        activity.end(Instant::now());
+        assert!(activity.begin() && activity.is_worn());
+        assert!(activity.begin(), "one that comes all the same is last too");
     }
 }

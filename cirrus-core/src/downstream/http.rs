@@ -1,30 +1,40 @@
-//! HTTP/1.1 and HTTP/2 on one connection.
+//! HTTP/1.1 or HTTP/2 on one connection: which one, and for how long.
 
-use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::activity::{Activity, Patience};
 use super::connection::Connection;
-use super::h1::{self, Socket};
-use crate::body::{Body, Response};
-use crate::server::{Admission, Drain, TaskExecutor, Worker, Writer};
+use super::h1::{self, Session, Socket};
+use super::h2::{self, Served};
+use super::sniff::Rewind;
+use crate::config::Limits;
+use crate::server::{Admission, Drain, Worker};
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Whichever the client begins with.
+    Either,
+}
 
 /// Serves the requests of one connection until either side ends it.
 ///
-/// It ends by itself when the client is silent for too long, after the response in flight once draining begins,
-/// and at once when the time for draining is over.
+/// It ends by itself when the client is silent for too long, after the response in flight once
+/// draining begins, and at once when the time for draining is over.
 pub(crate) async fn serve<IO: Socket>(
     io: IO,
-    h2: bool,
+    version: Version,
     connection: Arc<Connection>,
     admission: Admission,
     worker: Arc<Worker>,
@@ -33,96 +43,132 @@ pub(crate) async fn serve<IO: Socket>(
     let patience = Patience {
         header: limits.header_time,
         idle: limits.idle_time,
+        send: limits.send_time,
     };
-    let activity = Arc::new(Activity::new(patience, admission));
-    if !h2 {
-        let patience = h1::Patience {
-            header: limits.header_time,
-            idle: limits.idle_time,
-            send: Duration::from_secs(60),
-        };
-        let header_bytes = limits.header_bytes as usize;
-        let session = h1::Session::new(
-            io,
-            connection,
-            activity,
-            Arc::clone(&worker),
-            header_bytes,
-            patience,
-        );
-        return report(session.run().await, &worker);
-    }
-    let service = service_fn({
-        let (worker, activity) = (Arc::clone(&worker), Arc::clone(&activity));
-        move |request: http::Request<Incoming>| {
-            let request = Box::new(request.map(Body::from));
-            let answer = worker.answer(&connection, &activity, Writer::Map, request);
-            async move { Ok::<Response, Infallible>(answer.await) }
-        }
-    });
-    let served = http2::Builder::new(TaskExecutor)
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes)
-        .max_send_buf_size(SEND_BUFFER)
-        .serve_connection(TokioIo::new(io), service);
-    let result = watch(
-        served,
-        http2::Connection::graceful_shutdown,
-        &activity,
-        &worker.drain,
-    )
-    .await;
-    match result {
-        Ok(()) => {}
-        Err(Broken::Silent) => worker.cells.timed_out.add(1),
-        Err(Broken::Drained) => {
-            tracing::debug!("closed a connection: the time for draining is over");
-        }
-        Err(Broken::Http(error)) => {
-            if error.is_parse() || error.is_parse_too_large() {
-                worker.cells.malformed.add(1);
-            }
-            tracing::debug!(%error, "a connection broke");
-        }
+    let activity = Arc::new(Activity::new(
+        patience,
+        limits.requests_per_connection,
+        admission,
+    ));
+    let mut io = Rewind::new(io);
+    let h2 = match version {
+        Version::Http1 => false,
+        Version::Http2 => true,
+        Version::Either => match choose(&mut io, &activity, &worker.drain).await {
+            Some(h2) => h2,
+            None => return worker.cells.timed_out.add(1),
+        },
+    };
+    if h2 {
+        // Boxed: what it needs is no burden to those who speak HTTP/1.
+        Box::pin(serve_h2(io, connection, activity, worker, limits)).await;
+    } else {
+        let session = Session::new(io.into_parts(), connection, activity, &worker, limits);
+        count_h1(session.run().await, &worker);
     }
 }
 
-/// Counts how an HTTP/1 connection has ended.
-fn report(ended: Result<(), h1::Broken>, worker: &Worker) {
-    let Err(why) = ended else { return };
+/// Whether the client begins with HTTP/2; `None` if it says nothing for too long.
+async fn choose<IO>(io: &mut Rewind<IO>, activity: &Activity, drain: &Drain) -> Option<bool>
+where
+    IO: AsyncRead + Unpin,
+{
+    let limit = activity.deadline().unwrap_or_else(Instant::now);
+    tokio::select! {
+        biased;
+        // What broke here breaks again where it is heard of.
+        h2 = io.is_h2() => Some(h2.unwrap_or(false)),
+        () = tokio::time::sleep_until(limit) => None,
+        () = drain.begun() => Some(false),
+    }
+}
+
+async fn serve_h2<IO>(
+    io: IO,
+    connection: Arc<Connection>,
+    activity: Arc<Activity>,
+    worker: Arc<Worker>,
+    limits: Limits,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = h2::Shared {
+        connection,
+        activity: Arc::clone(&activity),
+        worker: Arc::clone(&worker),
+        limits,
+    };
+    let served = Served::new(io, shared);
+    match watch(served, Served::close, &activity, &worker.drain).await {
+        Err(Broken::Http(error)) => {
+            count_h2(&error, &worker);
+            tracing::debug!(%error, "a connection broke");
+        }
+        result => ended(result, &worker),
+    }
+}
+
+/// What h2 itself takes for a flood counts as one, and every other wrong of the client's as
+/// malformed.
+fn count_h2(error: &::h2::Error, worker: &Worker) {
+    match error.reason() {
+        Some(::h2::Reason::ENHANCE_YOUR_CALM) if !error.is_remote() => {
+            worker.cells.http2_floods.add(1);
+        }
+        Some(_) if error.is_library() => worker.cells.malformed.add(1),
+        _ => {}
+    }
+}
+
+/// Counts how an HTTP/1 connection ended.
+fn count_h1(result: Result<(), h1::Broken>, worker: &Worker) {
+    let Err(why) = result else { return };
     match &why {
-        h1::Broken::Silent | h1::Broken::Stuck => worker.cells.timed_out.add(1),
+        h1::Broken::Silent => worker.cells.timed_out.add(1),
+        h1::Broken::Stuck => worker.cells.stalled.add(1),
         h1::Broken::Malformed(_) => worker.cells.malformed.add(1),
         h1::Broken::Drained | h1::Broken::Gone | h1::Broken::Aborted | h1::Broken::Io(_) => {}
     }
     tracing::debug!(%why, "a connection ended");
 }
 
-/// How much of each HTTP/2 stream's response waits in memory for a client that does not read.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Counts how a connection ended.
+fn ended<E: Display>(result: Result<(), Broken<E>>, worker: &Worker) {
+    match result {
+        Ok(()) => {}
+        Err(Broken::Silent) => worker.cells.timed_out.add(1),
+        Err(Broken::Stalled) => worker.cells.stalled.add(1),
+        Err(Broken::Drained) => {
+            tracing::debug!("closed a connection: the time for draining is over");
+        }
+        Err(Broken::Http(error)) => tracing::debug!(%error, "a connection broke"),
+    }
+}
 
 /// How long a silent client's connection stays open after it has been told that it ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a connection ended before its time.
-enum Broken {
+enum Broken<E> {
     /// The client said nothing for too long.
     Silent,
+    /// The client read nothing for too long.
+    Stalled,
     /// The time for draining is over.
     Drained,
     /// The protocol was broken.
-    Http(hyper::Error),
+    Http(E),
 }
 
 /// Drives a connection, with one timer for all its waits.
-async fn watch<C>(
+async fn watch<C, E>(
     served: C,
     close: fn(Pin<&mut C>),
     activity: &Activity,
     drain: &Drain,
-) -> Result<(), Broken>
+) -> Result<(), Broken<E>>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
 {
     let mut served = pin!(served);
     let mut timer = pin!(tokio::time::sleep_until(activity.next_look()));
@@ -137,12 +183,16 @@ where
             }
             () = drain.over(), if closing => return Err(Broken::Drained),
             () = timer.as_mut() => {
+                if activity.is_stalled() {
+                    return Err(Broken::Stalled);
+                }
                 let silent = activity.deadline().is_some_and(|deadline| deadline <= Instant::now());
                 if silent && farewell {
                     return Err(Broken::Silent);
                 }
                 if silent {
-                    // HTTP/2 clients are told before they are left; whoever is silent then too has had their chance.
+                    // HTTP/2 clients are told before they are left; whoever is silent then too has
+                    // had their chance.
                     farewell = true;
                     close(served.as_mut());
                     timer.as_mut().reset(Instant::now() + FAREWELL);

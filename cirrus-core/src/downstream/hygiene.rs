@@ -7,7 +7,7 @@ use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Method, Version};
 use http_body::Body as _;
 
-use super::{Connection, KnownHost};
+use super::{Bridged, Connection, KnownHost};
 use crate::body::Request;
 use crate::cache::Scheme;
 use crate::error::{Error, Kind};
@@ -24,6 +24,9 @@ static HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// The most header fields of a request.
+const MAX_FIELDS: usize = 100;
+
 /// Makes a request fit to be routed: one valid host, one way to write its path, no hop-by-hop fields.
 ///
 /// Afterwards its URI is path and query only, and `Host` says the host.
@@ -35,7 +38,11 @@ pub(crate) fn admit(
 ) -> Result<(Box<Request>, Host), Error> {
     // A tunnel to anywhere, and an echo of what a client's own proxies added, are refused.
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        return Err(Error::new(Kind::MethodNotAllowed));
+        return Err(Error::new(refusal(&request)));
+    }
+    // HTTP/1 clients hear of it from the codec.
+    if request.headers().len() > MAX_FIELDS {
+        return Err(Error::new(Kind::HeaderTooLarge));
     }
     let host = known_host(&request, connection, scheme, known)?;
     refuse_misdirected(&request, connection, &host)?;
@@ -95,6 +102,14 @@ fn known_host(
     let host = host(request, connection, scheme)?;
     known.set(field, scheme, &host);
     Ok(host)
+}
+
+/// Protocols inside HTTP/2 are asked for with CONNECT too (RFC 8441); those that are known here are another method by now.
+fn refusal(request: &Request) -> Kind {
+    match request.extensions().get::<h2::ext::Protocol>() {
+        Some(_) => Kind::NotImplemented,
+        None => Kind::MethodNotAllowed,
+    }
 }
 
 /// The host the request is for (RFC 9110 §7.2, RFC 9112 §3.2): exactly one, valid, and the same wherever it stands.
@@ -286,6 +301,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 ///
 /// Behind hygiene, `Upgrade` is there if and only if it is to be passed on.
 fn wanted_upgrade(request: &Request) -> Option<HeaderValue> {
+    if request.extensions().get::<Bridged>().is_some() {
+        return Some(HeaderValue::from_static("websocket"));
+    }
     let mut protocols = request.headers().get_all(header::UPGRADE).iter();
     let protocol = protocols.next()?;
     let is_named = nominated(request.headers()).contains(&header::UPGRADE);
@@ -417,6 +435,27 @@ mod tests {
             Err(Kind::BadRequest)
         );
         assert_eq!(host("ftp://a.example/", &[]), Err(Kind::BadRequest));
+    }
+
+    #[test]
+    fn header_fields_are_counted() {
+        let fields = |count: usize| [&[("host", "a")], &vec![("x", "1"); count - 1][..]].concat();
+        assert!(admitted("/", &fields(100)).is_ok());
+        assert_eq!(admitted("/", &fields(101)), Err(Kind::HeaderTooLarge));
+    }
+
+    #[test]
+    fn tunnels_are_refused_and_protocols_that_are_not_known() {
+        let connect = |protocol: Option<&'static str>| {
+            let mut request = request("http://a/", &[]);
+            *request.method_mut() = Method::CONNECT;
+            let protocol = protocol.map(h2::ext::Protocol::from_static);
+            protocol.and_then(|protocol| request.extensions_mut().insert(protocol));
+            let admitted = admit(request, &connection(), Scheme::Http);
+            admitted.map_err(|error| error.kind()).unwrap_err()
+        };
+        assert_eq!(connect(None), Kind::MethodNotAllowed);
+        assert_eq!(connect(Some("connect-udp")), Kind::NotImplemented);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::Connection;
-use super::http;
+use super::http::{self, Version};
 use super::proxy_protocol::{self, HeaderTime, Refusal, Senders};
 use super::tls::Acceptor;
 use crate::config::ListenConfig;
@@ -26,8 +26,17 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    pub(crate) http2: bool,
     pub(crate) senders: Senders,
     pub(crate) sockets: Vec<std::net::TcpListener>,
+}
+
+/// How the connections of a listener begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) tls: Option<Acceptor>,
+    pub(crate) http2: bool,
+    pub(crate) senders: Senders,
 }
 
 /// An address that cannot be listened on.
@@ -71,6 +80,7 @@ impl Bound {
         Ok(Self {
             address,
             tls: config.tls,
+            http2: config.http2,
             senders: Senders::new(&config.proxy_protocol),
             sockets,
         })
@@ -96,12 +106,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 }
 
 /// Accepts connections until draining begins; those the kernel already holds are still served, later ones refused.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    senders: Senders,
-    worker: Arc<Worker>,
-) {
+pub(crate) async fn accept(listener: TcpListener, beginning: Beginning, worker: Arc<Worker>) {
     let local = match listener.local_addr() {
         Ok(local) => local,
         Err(error) => return tracing::error!(%error, "a listening socket is gone"),
@@ -120,7 +125,7 @@ pub(crate) async fn accept(
                     false => local,
                 };
                 let connection = Connection::plain(peer, local);
-                begin(stream, connection, tls.clone(), senders.clone(), &worker);
+                begin(stream, connection, &beginning, &worker);
             }
             Err(error) if is_fleeting(&error) => {}
             Err(error) => {
@@ -144,26 +149,36 @@ fn is_fleeting(error: &io::Error) -> bool {
 fn begin(
     mut stream: TcpStream,
     mut connection: Connection,
-    tls: Option<Acceptor>,
-    senders: Senders,
+    beginning: &Beginning,
     worker: &Arc<Worker>,
 ) {
-    let Some(admission) = worker.admit() else {
+    let Some(mut admission) = worker.admit() else {
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);
     };
+    let peer = connection.peer.ip();
+    let is_introduced = beginning.senders.include(peer);
+    // Whose a connection is that must be introduced is known only then.
+    if !is_introduced && !worker.count(&mut admission, peer) {
+        return;
+    }
     // Without it small responses would wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
-    let worker = Arc::clone(worker);
+    let (worker, tls) = (Arc::clone(worker), beginning.tls.clone());
+    let version = match beginning.http2 {
+        true => Version::Either,
+        false => Version::Http1,
+    };
     worker.clone().connections.spawn(async move {
-        if senders.include(connection.peer.ip())
-            && !introduced(&mut stream, &mut connection, &worker).await
-        {
+        let is_admitted = !is_introduced
+            || introduced(&mut stream, &mut connection, &worker).await
+                && worker.count(&mut admission, connection.peer.ip());
+        if !is_admitted {
             return;
         }
         let connection = Arc::new(connection);
         match tls {
-            None => http::serve(stream, false, connection, admission, worker).await,
+            None => http::serve(stream, version, connection, admission, worker).await,
             Some(tls) => secure(stream, &connection, &tls, admission, worker).await,
         }
     });
@@ -204,7 +219,11 @@ async fn secure(
             worker.cells.handshakes.add(1);
             let connection = connection.clone().secured(Some(handshake.certificate));
             let connection = Arc::new(connection.with_server_name(handshake.sni));
-            http::serve(stream, handshake.h2, connection, admission, worker).await;
+            let version = match handshake.h2 {
+                true => Version::Http2,
+                false => Version::Http1,
+            };
+            http::serve(stream, version, connection, admission, worker).await;
         }
         Err(error) => {
             worker.cells.handshake_failures.add(1);

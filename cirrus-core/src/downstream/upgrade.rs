@@ -1,4 +1,5 @@
-//! What is left of a connection, or of a stream on it, once HTTP has been switched for another protocol.
+//! What is left of a connection, or of a stream on it, once HTTP has been switched for another
+//! protocol.
 
 use std::future::Future;
 use std::io;
@@ -15,9 +16,11 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// The client's side of a tunnel that may begin: there as soon as the response that switches protocols is on its way.
+/// The client's side of a tunnel that may begin: there as soon as the response that switches
+/// protocols is on its way.
 ///
-/// Codecs put it into the extensions of requests that may switch; whoever answers such a switch takes it from there.
+/// Codecs put it into the extensions of requests that may switch; whoever answers such a switch
+/// takes it from there.
 #[derive(Clone)]
 pub(crate) struct Upgrade(Arc<Mutex<Option<Pending>>>);
 

@@ -118,6 +118,11 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::ACCEPTED, |cells| &cells.accepted),
         gauge(names::OPEN, open),
         counter(names::REFUSED, |cells| &cells.refused),
+        counter(names::CLIENT_REFUSED, |cells| &cells.client_refused),
+        counter(names::WORN, |cells| &cells.worn),
+        counter(names::STALLED, |cells| &cells.stalled),
+        counter(names::SLOW_BODIES, |cells| &cells.slow_bodies),
+        counter(names::HTTP2_FLOODS, |cells| &cells.http2_floods),
         counter(names::TIMED_OUT, |cells| &cells.timed_out),
         counter(names::MALFORMED, |cells| &cells.malformed),
         counter(names::PROXY_PROTOCOL_ERRORS, |cells| {

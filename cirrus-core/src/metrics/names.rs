@@ -27,6 +27,11 @@ metrics! {
     ACCEPTED = "cirrus_connections_accepted", "Connections from clients.";
     OPEN = "cirrus_connections_open", "Connections from clients that are open.";
     REFUSED = "cirrus_connections_refused", "Connections closed at once because limits.connections was reached.";
+    CLIENT_REFUSED = "cirrus_connections_client_refused", "Connections closed at once because limits.connections_per_client was reached.";
+    WORN = "cirrus_connections_worn", "Connections that were ended because limits.requests_per_connection was reached.";
+    STALLED = "cirrus_responses_stalled", "Connections and HTTP/2 streams given up because the client took nothing of a response for limits.send_time.";
+    SLOW_BODIES = "cirrus_request_bodies_slow", "Requests given up because their body came slower than limits.body_idle_time or limits.body_rate.";
+    HTTP2_FLOODS = "cirrus_http2_floods", "HTTP/2 connections ended with ENHANCE_YOUR_CALM because of too many frames that mean nothing.";
     TIMED_OUT = "cirrus_connections_timed_out", "Connections closed because limits.header_time or limits.idle_time was over.";
     MALFORMED = "cirrus_connections_malformed", "Connections closed because what came was no valid HTTP.";
     PROXY_PROTOCOL_ERRORS = "cirrus_proxy_protocol_errors", "Connections from networks in proxy_protocol closed because they did not begin with a valid header.";

@@ -222,6 +222,7 @@ impl Builder {
             sites,
             no_site: Arc::new(SiteCells::new("_none".into(), workers)),
             permits: Arc::new(Semaphore::new(config.limits.connections as usize)),
+            clients: Arc::default(),
             log: Arc::new(log),
             token: token(),
             front: middleware::front(self.plugs),

@@ -10,6 +10,7 @@ use crate::cache::{CacheStore, Flights};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::discovery::Discovery;
+use crate::downstream::Clients;
 use crate::metrics::{Cells, SiteCells, Sites};
 use crate::middleware::{AccessLog, Stack};
 use crate::upstream::Connector;
@@ -33,6 +34,8 @@ pub(crate) struct Engine {
     pub(crate) no_site: Arc<SiteCells>,
     /// Room for connections.
     pub(crate) permits: Arc<Semaphore>,
+    /// How many connections each client has.
+    pub(crate) clients: Arc<Clients>,
     pub(crate) log: Arc<AccessLog>,
     /// This process's name in `CDN-Loop` (RFC 8586).
     pub(crate) token: HeaderValue,
@@ -74,6 +77,7 @@ impl Engine {
             sites,
             no_site: Arc::new(SiteCells::new("_none".into(), 1)),
             permits: Arc::new(Semaphore::new(16)),
+            clients: Arc::default(),
             log: Arc::default(),
             token: HeaderValue::from_static("cirrus-test"),
             front: crate::middleware::front(Vec::new()),

@@ -16,8 +16,7 @@ use super::supervise::{Drain, Tasks};
 use super::worker::Worker;
 use crate::config::ListenConfig;
 use crate::downstream::CertProvider;
-use crate::downstream::listen::{self, Bound};
-use crate::downstream::proxy_protocol::Senders;
+use crate::downstream::listen::{self, Beginning, Bound};
 use crate::downstream::tls::{Acceptor, HandshakeTimeout, Spawn};
 use crate::upstream::pool::Pool;
 
@@ -73,12 +72,10 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
         let worker = Worker::new(Arc::clone(&parts.engine), index, drain.child());
         let sockets = bound
             .iter_mut()
-            .filter_map(|bound| Some((bound.sockets.pop()?, bound.tls, bound.senders.clone())))
+            .filter_map(|bound| Some((bound.sockets.pop()?, beginning(bound, acceptor.as_ref()))))
             .collect();
         workers.push(Arc::clone(&worker));
-        running
-            .threads
-            .push(spawn(worker, sockets, acceptor.clone())?);
+        running.threads.push(spawn(worker, sockets)?);
     }
     if let Some(bound) = admin {
         let state = admin::State::new(
@@ -115,14 +112,26 @@ fn acceptor(certs: &Arc<dyn CertProvider>, parts: &Parts) -> Result<Acceptor, St
     Ok(acceptor.with_timeout(HandshakeTimeout(limit)))
 }
 
-/// Each with whether it has TLS, and who sends PROXY protocol headers.
-type Sockets = Vec<(std::net::TcpListener, bool, Senders)>;
+/// How the connections of a listener begin.
+fn beginning(bound: &Bound, acceptor: Option<&Acceptor>) -> Beginning {
+    let acceptor = acceptor.filter(|_| bound.tls).cloned();
+    Beginning {
+        tls: acceptor.map(|acceptor| match bound.http2 {
+            true => acceptor,
+            false => acceptor.speaking(&[b"http/1.1"]),
+        }),
+        http2: bound.http2,
+        senders: bound.senders.clone(),
+    }
+}
+
+/// Each with how its connections begin.
+type Sockets = Vec<(std::net::TcpListener, Beginning)>;
 
 /// Starts one worker's thread; the receiver hears when it has ended.
 fn spawn(
     worker: Arc<Worker>,
     sockets: Sockets,
-    acceptor: Option<Acceptor>,
 ) -> Result<(JoinHandle<()>, oneshot::Receiver<()>), StartError> {
     let system = |error: std::io::Error| StartError::System(error.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -131,7 +140,7 @@ fn spawn(
         .map_err(system)?;
     let (ended, hears) = oneshot::channel();
     let work = move || {
-        runtime.block_on(work(worker, sockets, acceptor));
+        runtime.block_on(work(worker, sockets));
         // A file system or resolver that hangs must not keep the process from ending.
         runtime.shutdown_background();
         // Nobody may be left to hear it.
@@ -145,18 +154,12 @@ fn spawn(
 }
 
 /// A worker's life: accept until draining begins, then see the connections to their end.
-async fn work(worker: Arc<Worker>, sockets: Sockets, acceptor: Option<Acceptor>) {
+async fn work(worker: Arc<Worker>, sockets: Sockets) {
     let accepting = Tasks::default();
-    for (socket, tls, senders) in sockets {
-        let acceptor = acceptor.clone().filter(|_| tls);
+    for (socket, beginning) in sockets {
         match TcpListener::from_std(socket) {
             Ok(listener) => {
-                accepting.spawn(listen::accept(
-                    listener,
-                    acceptor,
-                    senders,
-                    Arc::clone(&worker),
-                ));
+                accepting.spawn(listen::accept(listener, beginning, Arc::clone(&worker)));
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }

@@ -1,6 +1,7 @@
 //! One worker: its pool, its counters, and the way from a request to its response.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,7 +11,7 @@ use super::engine::Engine;
 use super::supervise::{Drain, Tasks};
 use crate::body::{Request, Response};
 use crate::cache::CacheOutcome;
-use crate::downstream::{Activity, Connection};
+use crate::downstream::{Activity, Connection, Counted};
 use crate::error::Error;
 use crate::metrics::Cells;
 use crate::middleware::{Context, Handler, Record};
@@ -45,6 +46,8 @@ pub(crate) enum Writer {
 pub(crate) struct Admission {
     cells: Arc<Cells>,
     _permit: OwnedSemaphorePermit,
+    /// Its client's count, unless it is not counted or not known yet.
+    client: Option<Counted>,
 }
 
 // === impl Admission ===
@@ -56,6 +59,7 @@ impl Admission {
         Self {
             cells: Arc::default(),
             _permit: permits.try_acquire_owned().unwrap(),
+            client: None,
         }
     }
 }
@@ -82,7 +86,24 @@ impl Worker {
         Some(Admission {
             cells: Arc::clone(&self.cells),
             _permit: permit,
+            client: None,
         })
+    }
+
+    /// Counts a connection as this client's, whose address is known by now. Whether the client has room for it.
+    ///
+    /// Proxies that are trusted bring the connections of many, and are not counted.
+    pub(crate) fn count(&self, admission: &mut Admission, peer: IpAddr) -> bool {
+        let live = self.engine.live.now();
+        if live.trusts(peer) {
+            return true;
+        }
+        let most = live.limits.connections_per_client;
+        admission.client = self.engine.clients.count(peer, most);
+        if admission.client.is_none() {
+            self.cells.client_refused.add(1);
+        }
+        admission.client.is_some()
     }
 
     /// Answers one request of a connection that a watchdog looks after.

@@ -14,8 +14,7 @@ use super::pool::Wire;
 use super::slots::Entry;
 use super::tunnel;
 use crate::body::{Body, Request, Response};
-use crate::downstream::hygiene;
-use crate::downstream::upgrade::Upgrade;
+use crate::downstream::{Bridged, Upgrade, hygiene};
 use crate::error::{Error, Kind};
 use crate::middleware::limit::is_too_large;
 use crate::middleware::{Context, Handler};
@@ -162,6 +161,7 @@ impl Forward {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
         let upgrade = switches.then(|| Upgrade::of(&mut request));
+        let bridged = request.extensions_mut().remove::<Bridged>();
         if let Some(fields) = one_hop(request.headers()) {
             request.headers_mut().insert(CONNECTION, fields);
         }
@@ -186,6 +186,10 @@ impl Forward {
                     return Ok((backend, response));
                 }
                 Ok(Answer::Switched(response, wire)) => {
+                    let headers = response.headers();
+                    if bridged.is_some_and(|bridged| !bridged.is_accepted(headers)) {
+                        return Err(Error::because(Kind::Exchange, "no answer to our key"));
+                    }
                     return Ok((backend, tunnel::begin(cx, upgrade, response, wire)?));
                 }
                 Err(failed) => failed,
@@ -262,6 +266,7 @@ impl From<Failed> for Error {
             Why::Late => Kind::Deadline,
             Why::Upload(error) if is_too_large(&**error) => Kind::TooLarge,
             Why::Upload(error) if is_malformed(&**error) => Kind::BadRequest,
+            Why::Upload(error) if is_late(&**error) => Kind::Stalled,
             Why::Upload(_) => Kind::Client,
             Why::Stalled => Kind::Stalled,
             Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
@@ -281,18 +286,19 @@ impl From<Failed> for Error {
 
 /// Whether the client's own framing broke its body, and not the connection.
 fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| {
-            matches!(
-                io.kind(),
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
-            )
-        }) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    io_kinds(error).any(|kind| matches!(kind, InvalidInput | InvalidData))
+}
+
+/// Whether the client sent its body too slowly.
+fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+    io_kinds(error).any(|kind| kind == std::io::ErrorKind::TimedOut)
+}
+
+/// The kinds of I/O error among an error and its causes.
+fn io_kinds<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = std::io::ErrorKind> + 'a {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|error| Some(error.downcast_ref::<std::io::Error>()?.kind()))
 }

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 
 use super::pool::Wire;
 use crate::body::Response;
-use crate::downstream::hygiene;
-use crate::downstream::upgrade::Upgrade;
+use crate::downstream::{Activity, Upgrade, hygiene};
 use crate::error::{Error, Kind};
 use crate::middleware::Context;
 
@@ -40,9 +39,10 @@ pub(super) fn begin(
     hygiene::strip(headers);
     headers.insert(UPGRADE, protocol);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    let (drain, room) = (cx.worker.drain.clone(), cx.activity.clone());
     // It is served as long as it lasts.
     let places = cx.places.clone();
+    let drain = cx.worker.drain.clone();
+    let held = cx.activity.clone().map(Held::new);
     cx.worker.cells.tunnels.add(1);
     cx.worker.connections.spawn(async move {
         tokio::select! {
@@ -52,7 +52,7 @@ pub(super) fn begin(
             },
             () = drain.over() => {}
         }
-        drop((room, places));
+        drop((held, places));
     });
     Ok(response)
 }
@@ -77,6 +77,24 @@ async fn carry(upgrade: Upgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
             carried.map(|(up, down)| (up, down + first.len() as u64))
         }
         () = moved.rest() => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was said for too long")),
+    }
+}
+
+/// Its connection has something to do as long as the tunnel lasts, and room.
+struct Held(Arc<Activity>);
+
+// === impl Held ===
+
+impl Held {
+    fn new(activity: Arc<Activity>) -> Self {
+        activity.hold();
+        Self(activity)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.end(Instant::now());
     }
 }
 

@@ -144,3 +144,106 @@ async fn a_deadline_ends_one_stream_and_not_the_others() {
     })
     .await;
 }
+/// The status of the answer to this request, and how often the origin was asked.
+async fn answer(request: http::request::Builder) -> (u16, usize) {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let (_proxy, mut client) = before(&site(&origin.url())).await;
+    let request = request.uri("https://shop.example/").body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    (response.await.unwrap().status().as_u16(), origin.count())
+}
+
+#[tokio::test]
+async fn a_header_that_is_too_large_or_has_too_many_fields_is_431() {
+    local(async {
+        let fields = |count: usize| {
+            let request = http::Request::builder();
+            (0..count).fold(request, |request, n| request.header(format!("x-{n}"), "a"))
+        };
+        // The origin has room for 100 too, and gets a few of ours.
+        assert_eq!(answer(fields(90)).await, (200, 1));
+        assert_eq!(answer(fields(101)).await, (431, 0));
+        let large = |length| http::Request::builder().header("x", "a".repeat(length));
+        assert_eq!(answer(large(15_000)).await, (200, 1));
+        assert_eq!(answer(large(17_000)).await, (431, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_the_authority_is_refused() {
+    local(async {
+        let request = |host| http::Request::builder().header("host", host);
+        assert_eq!(answer(request("shop.example")).await, (200, 1));
+        assert_eq!(answer(request("other.example")).await, (400, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_response_of_any_length_comes_whole() {
+    local(async {
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+        let body = bytes.clone();
+        let large = move |_| reply(body.clone());
+        let origin = Origin::new().get("*", large).run().await;
+        let (_proxy, mut client) = before(&site(&origin.url())).await;
+        let request = http::Request::get("https://shop.example/");
+        let request = request.body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let mut read = Vec::new();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            read.extend_from_slice(&data);
+        }
+        assert!(read == bytes);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_body_of_any_length_comes_whole() {
+    local(async {
+        let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+        let (_proxy, mut client) = before(&site(&origin.url())).await;
+        for length in [None, Some("100000")] {
+            let mut request = http::Request::post("https://shop.example/");
+            if let Some(length) = length {
+                request = request.header("content-length", length);
+            }
+            let request = request.body(()).unwrap();
+            let (response, mut send) = client.send_request(request, false).unwrap();
+            send.send_data(vec![7; 100_000].into(), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+        for asked in origin.asked() {
+            assert!(asked.body.unwrap() == vec![7; 100_000]);
+        }
+        assert_eq!(origin.asked()[1].header("content-length"), "100000");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn http2_is_not_offered_where_it_is_switched_off() {
+    let pair = certs::for_names(&["shop.example"]);
+    let certificate = Arc::new(pair.certificate());
+    let toml = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true\nhttp2 = false\n";
+    let proxy = proxy::new(toml)
+        .with(|builder| builder.certs(One(certificate)))
+        .run()
+        .await;
+    let alpn: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let trusting = certs::client_trusting(std::slice::from_ref(&pair.der), alpn);
+    let stream = tokio::net::TcpStream::connect(proxy.address())
+        .await
+        .unwrap();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(trusting))
+        .connect("shop.example".try_into().unwrap(), stream)
+        .await
+        .unwrap();
+    let chosen = tls.get_ref().1.alpn_protocol();
+    assert_eq!(chosen, Some(&b"http/1.1"[..]));
+}

@@ -76,3 +76,121 @@ async fn silent_clients_are_shown_out() {
     mute.send(b"").await;
     assert!(mute.is_closed().await);
 }
+
+/// What the first of these clients gets that gets an answer; the others are closed at once.
+async fn is_refused(client: &mut Client) -> bool {
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.reply_or_end("GET").await.is_none()
+}
+
+#[tokio::test]
+async fn one_client_cannot_have_every_connection() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let toml = format!(
+        "[limits]\nconnections_per_client = 2\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let (mut a, mut b) = (Client::to(proxy.address()), Client::to(proxy.address()));
+    assert_eq!(a.get("/").await.status, 200);
+    assert_eq!(b.get("/").await.status, 200);
+    let mut c = Client::to(proxy.address());
+    assert!(is_refused(&mut c).await);
+    assert_eq!(a.get("/").await.text(), "ok");
+    b.leave();
+    let served = async { while is_refused(&mut Client::to(proxy.address())).await {} };
+    tokio::time::timeout(Duration::from_secs(20), served)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn trusted_proxies_may_have_every_connection() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let toml = format!(
+        "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n[limits]\nconnections_per_client = 1\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::to(proxy.address());
+        assert_eq!(client.get("/").await.status, 200);
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn behind_proxy_protocol_each_named_client_counts_by_itself() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let toml = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = [\"127.0.0.0/8\"]\n\
+         [limits]\nconnections_per_client = 1\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut kept = Vec::new();
+    for (named, refused) in [
+        ("192.0.2.1", false),
+        ("192.0.2.2", false),
+        ("192.0.2.1", true),
+    ] {
+        let mut client = Client::to(proxy.address());
+        let introduction = format!("PROXY TCP4 {named} 192.0.2.8 5000 80\r\n");
+        client.send(introduction.as_bytes()).await;
+        assert_eq!(is_refused(&mut client).await, refused, "{named}");
+        kept.push(client);
+    }
+}
+
+#[tokio::test]
+async fn a_worn_connection_ends_with_its_last_response() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let toml = format!(
+        "[limits]\nrequests_per_connection = 2\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    assert!(!client.get("/").await.closes);
+    let last = client.get("/").await;
+    assert!(last.closes && last.text() == "ok");
+    assert!(!client.get("/").await.closes, "on a new connection");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_go_on_is_408() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let toml = format!(
+        "[limits]\nbody_idle_time = \"100ms\"\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n123";
+    client.send(head).await;
+    let answer = client.reply_to("POST").await;
+    assert_eq!(answer.status, 408);
+    assert!(answer.closes || client.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_left() {
+    let large = |_| reply(vec![b'x'; 32 << 20]);
+    let origin = Origin::new().get("*", large).run().await;
+    let toml = format!("[limits]\nsend_time = \"200ms\"\n{}", site(&origin.url()));
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let stalled = async {
+        let mut admin = Client::to(proxy.admin()).host("localhost");
+        let is_counted = "cirrus_responses_stalled_total 1";
+        while !admin.get("/metrics").await.text().contains(is_counted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), stalled)
+        .await
+        .unwrap();
+    assert!(client.reply_or_end("GET").await.is_none(), "it broke off");
+}

@@ -11,6 +11,7 @@ mod drain;
 mod errors;
 mod forwarding;
 mod framing;
+mod h2_frames;
 mod http2;
 mod limits;
 mod plug;
@@ -18,6 +19,7 @@ mod proxy_protocol;
 mod shaping;
 mod upgrade;
 mod upstream;
+mod websocket;
 
 use cirrus_core::testing::{Client, RunningOrigin, proxy};
 

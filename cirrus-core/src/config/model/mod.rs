@@ -64,9 +64,12 @@ pub struct ListenConfig {
     /// Address and port, for example `"0.0.0.0:80"` or `"[::]:443"`. Port 0 takes a free one.
     #[schemars(with = "String")]
     pub address: SocketAddr,
-    /// TLS with HTTP/1.1 and HTTP/2 chosen by ALPN. Needs `[certificates]`.
+    /// TLS. Needs `[certificates]`.
     #[serde(default)]
     pub tls: bool,
+    /// HTTP/2 besides HTTP/1.1: with TLS by ALPN, without by prior knowledge (the client begins with it).
+    #[serde(default = "yes")]
+    pub http2: bool,
     /// Networks whose connections must begin with a PROXY protocol header (version 1 or 2), such as a load balancer's.
     /// Its source and destination become the connection's addresses. Connections from elsewhere must not begin with
     /// one and are served as they are.
@@ -107,6 +110,12 @@ pub struct ServerConfig {
 pub struct LimitsConfig {
     /// Connections open at the same time, over all listeners; one more is closed at once. A change needs a restart.
     pub connections: u32,
+    /// Connections of one client open at the same time, over all listeners; one more is closed at once. An IPv6 client is
+    /// a /64. With PROXY protocol the address that it names counts; `server.trusted_proxies` are not counted. As many as
+    /// `connections` switches it off.
+    pub connections_per_client: u32,
+    /// Requests on one connection, at least 1; with the last one it ends: `Connection: close` or GOAWAY.
+    pub requests_per_connection: u32,
     /// Bytes of a request's line and header fields, 8 KiB to 1 MiB; more is answered 431.
     pub header_bytes: Size,
     /// How long a client may take to send a request's header.
@@ -115,6 +124,15 @@ pub struct LimitsConfig {
     pub handshake_time: Period,
     /// How long a connection may stay open without a request.
     pub idle_time: Period,
+    /// How long a client may take nothing of a response that waits for it; then its connection is closed, with HTTP/2 its
+    /// stream reset.
+    pub send_time: Period,
+    /// How long a client may send nothing of a request's body; then it is answered 408. While the origin is what a body
+    /// waits for, this does not count.
+    pub body_idle_time: Period,
+    /// Bytes a second that a client must send of a request's body, after a grace of 10 s and over all the time that it
+    /// is waited for; slower ones are answered 408. 0 for as slowly as one likes.
+    pub body_rate: Size,
     /// Concurrent HTTP/2 streams on one connection, 1 to 10000.
     pub streams: u32,
 }
@@ -178,12 +196,17 @@ impl ListenConfig {
         Self {
             address,
             tls: false,
+            http2: true,
             proxy_protocol: Vec::new(),
         }
     }
 }
 
 // === defaults ===
+
+fn yes() -> bool {
+    true
+}
 
 impl Default for ServerConfig {
     fn default() -> Self {
@@ -199,10 +222,15 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             connections: 65_536,
+            connections_per_client: 1024,
+            requests_per_connection: 10_000,
             header_bytes: Size::kib(16),
             header_time: Period::secs(10),
             handshake_time: Period::secs(10),
             idle_time: Period::secs(60),
+            send_time: Period::secs(60),
+            body_idle_time: Period::secs(30),
+            body_rate: Size::of(240),
             streams: 128,
         }
     }

@@ -59,6 +59,20 @@ fn limits(limits: &LimitsConfig, faults: &mut Faults) {
     let at = format_args!("limits");
     within(limits.connections, 1..=u32::MAX, at, "connections", faults);
     within(
+        limits.connections_per_client,
+        1..=u32::MAX,
+        at,
+        "connections_per_client",
+        faults,
+    );
+    within(
+        limits.requests_per_connection,
+        1..=u32::MAX,
+        at,
+        "requests_per_connection",
+        faults,
+    );
+    within(
         limits.header_bytes,
         Size::kib(8)..=Size::mib(1),
         at,
@@ -69,6 +83,8 @@ fn limits(limits: &LimitsConfig, faults: &mut Faults) {
     positive(limits.header_time, at, "header_time", faults);
     positive(limits.handshake_time, at, "handshake_time", faults);
     positive(limits.idle_time, at, "idle_time", faults);
+    positive(limits.send_time, at, "send_time", faults);
+    positive(limits.body_idle_time, at, "body_idle_time", faults);
 }
 
 fn cache(cache: &CacheConfig, faults: &mut Faults) {

@@ -69,10 +69,11 @@ enum State {
 // === impl Link ===
 
 impl<IO> Link<IO> {
-    pub(super) fn new(io: IO) -> Self {
+    /// A socket of which `ahead` has been read already.
+    pub(super) fn new(io: IO, ahead: &[u8]) -> Self {
         Self {
             io,
-            read: BytesMut::new(),
+            read: BytesMut::from(ahead),
             out: Vec::new(),
             written: 0,
             tail: VecDeque::new(),

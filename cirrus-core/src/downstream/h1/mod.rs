@@ -20,7 +20,7 @@ mod waits;
 use std::io;
 
 pub(super) use park::Socket;
-pub(super) use session::{Patience, Session};
+pub(super) use session::Session;
 
 /// Why a connection ended before its time.
 #[derive(Debug, thiserror::Error)]

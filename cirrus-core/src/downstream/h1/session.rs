@@ -20,8 +20,9 @@ use super::park::Socket;
 use super::waits::{Event, Waits};
 use super::{Broken, respond};
 use crate::body::{Body, Request, Response};
-use crate::downstream::upgrade::{Io, Upgrade};
-use crate::downstream::{Activity, Connection};
+use crate::config::Limits;
+use crate::downstream::upgrade::Io;
+use crate::downstream::{Activity, Connection, Upgrade};
 use crate::server::{Worker, Writer};
 
 /// A connection keeps its buffers for so long after a request, in case another one follows.
@@ -41,23 +42,12 @@ pub(in crate::downstream) struct Session<IO> {
     connection: Arc<Connection>,
     activity: Arc<Activity>,
     pub(super) worker: Arc<Worker>,
-    patience: Patience,
+    limits: Limits,
     decoder: Decoder,
     /// When the present wait for a request began.
     since: Instant,
     /// No request has come yet: the first header is waited for from the connection's beginning.
     is_new: bool,
-}
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::downstream) struct Patience {
-    /// For a header, from its first byte.
-    pub(in crate::downstream) header: Duration,
-    /// Between requests.
-    pub(in crate::downstream) idle: Duration,
-    /// Until it takes more of a response that waits for it.
-    pub(in crate::downstream) send: Duration,
 }
 
 /// What of a request decides how its response is written.
@@ -90,22 +80,22 @@ type Tunnels = oneshot::Sender<Box<dyn Io>>;
 // === impl Session ===
 
 impl<IO: Socket> Session<IO> {
+    /// A connection of which the beginning may have been read already.
     pub(in crate::downstream) fn new(
-        io: IO,
+        (io, ahead): (IO, Vec<u8>),
         connection: Arc<Connection>,
         activity: Arc<Activity>,
-        worker: Arc<Worker>,
-        header_bytes: usize,
-        patience: Patience,
+        worker: &Arc<Worker>,
+        limits: Limits,
     ) -> Self {
         Self {
-            link: Arc::new(Mutex::new(Link::new(io))),
+            link: Arc::new(Mutex::new(Link::new(io, &ahead))),
+            since: activity.since(),
             connection,
             activity,
-            worker,
-            patience,
-            decoder: Decoder::new(header_bytes),
-            since: Instant::now(),
+            worker: Arc::clone(worker),
+            decoder: Decoder::new(limits.header_bytes as usize),
+            limits,
             is_new: true,
         }
     }
@@ -154,12 +144,12 @@ impl<IO: Socket> Session<IO> {
     /// When the present wait is over.
     fn deadline(&self, is_reading: bool) -> Instant {
         let header = is_reading || self.is_new;
-        self.since
-            + if header {
-                self.patience.header
-            } else {
-                self.patience.idle
-            }
+        let Limits {
+            header_time,
+            idle_time,
+            ..
+        } = self.limits;
+        self.since + if header { header_time } else { idle_time }
     }
 
     /// The next request's head.
@@ -221,11 +211,15 @@ impl<IO: Socket> Session<IO> {
 
     /// One request and its response; whether another may follow.
     async fn exchange(&mut self, head: Head, waits: &mut Waits) -> Result<bool, Broken> {
-        let facts = Facts::of(&head);
+        let mut facts = Facts::of(&head);
         let (request, tunnel) = self.request(head);
         waits.forever();
         let response = self.answer(request, waits).await?;
         let is_switch = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+        if self.activity.is_worn() && !is_switch {
+            self.worker.cells.worn.add(1);
+            facts.keeps_alive = false;
+        }
         let keeps = respond::respond(
             &self.link,
             response,
@@ -248,13 +242,16 @@ impl<IO: Socket> Session<IO> {
     }
 
     fn stuck(&self) -> Duration {
-        self.patience.send
+        self.limits.send_time
     }
 
     fn request(&self, head: Head) -> (Box<Request>, Option<Tunnels>) {
         let body = match self.link.lock().begin(head.framing, head.expects) {
             Some(content) => Body::full(content),
-            None => Body::stream(RequestBody::new(Arc::clone(&self.link))),
+            None => {
+                let body = Body::stream(RequestBody::new(Arc::clone(&self.link)));
+                self.limits.pace.keep(body, &self.worker.cells)
+            }
         };
         let asks_upgrade = head.asks_upgrade && http_body::Body::is_end_stream(&body);
         let mut request = Box::new(Request::new(body));

@@ -110,6 +110,15 @@ impl Acceptor {
         })
     }
 
+    /// Offers other protocols; tickets of the same names are good for both.
+    #[must_use]
+    pub(crate) fn speaking(mut self, alpn: &[&[u8]]) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        self.config = Arc::new(config);
+        self
+    }
+
     /// With another limit.
     #[must_use]
     pub(crate) fn with_timeout(mut self, limit: HandshakeTimeout) -> Self {
