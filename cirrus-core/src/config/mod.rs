@@ -24,12 +24,17 @@ pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    CompressionConfig, CompressionLevel, Config, ContentCoding, CorsConfig, FilesConfig,
+    HeaderEditsConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
+    RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Live, Site};
 pub use source::ConfigSource;
-pub use value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
+pub use value::{
+    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, Size, StatusNumber,
+    WebOrigin,
+};

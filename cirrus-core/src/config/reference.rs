@@ -8,11 +8,15 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::Value;
 
 use super::model::{
-    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig, Config,
-    FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
+    CompressionConfig, Config, CorsConfig, FilesConfig, HeaderEditsConfig, HealthConfig,
+    LimitsConfig, ListenConfig, OriginConfig, RedirectConfig, RespondConfig, RewriteConfig,
+    RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
-use super::value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
+use super::value::{
+    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, Size, StatusNumber,
+    WebOrigin,
+};
 
 /// A small configuration with a little of everything.
 pub(super) const EXAMPLE: &str = r#"[[listen]]
@@ -269,7 +273,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 7] = [
+    let schemas: [Schema; 9] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -277,6 +281,8 @@ fn values() -> String {
         schema_for!(MethodName),
         schema_for!(HeaderTitle),
         schema_for!(HeaderText),
+        schema_for!(MediaRange),
+        schema_for!(WebOrigin),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -312,6 +318,10 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RedirectConfig>(),
         keys_of::<RespondConfig>(),
         keys_of::<FilesConfig>(),
+        keys_of::<RewriteConfig>(),
+        keys_of::<HeaderEditsConfig>(),
+        keys_of::<CorsConfig>(),
+        keys_of::<CompressionConfig>(),
     ]
     .into_iter()
     .collect()

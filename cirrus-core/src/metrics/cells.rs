@@ -35,6 +35,8 @@ pub(crate) struct Cells {
     pub(crate) ejections: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
+    pub(crate) compression_in: Counter,
+    pub(crate) compression_out: Counter,
 }
 
 /// How long things took, in buckets.

@@ -136,6 +136,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::EJECTIONS, |cells| &cells.ejections),
         counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
+        counter(names::COMPRESSION_IN, |cells| &cells.compression_in),
+        counter(names::COMPRESSION_OUT, |cells| &cells.compression_out),
         gauge(names::CONFIG_REVISION, live.revision as f64),
         gauge(names::CONFIG_APPLIED, live.applied.as_millis() as f64 / 1e3),
         (

@@ -1,12 +1,16 @@
 //! What happens around every request.
 
 mod access_log;
+mod compression;
 mod context;
+mod cors;
 mod dispatch;
 mod forwarded;
+mod headers;
 mod policies;
 mod record;
 mod rescue;
+mod rewrite;
 mod stack;
 
 use std::future::Future;
@@ -14,10 +18,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use access_log::{AccessLog, keep_flushed};
+pub(crate) use compression::Rules as Compression;
 pub use context::Context;
+pub(crate) use cors::Rules as Cors;
+pub(crate) use dispatch::Unmatched;
+pub(crate) use headers::{Edit, Edits};
 pub(crate) use policies::Policies;
 pub(crate) use record::Record;
-pub(crate) use stack::{answer, front, upstream};
+pub(crate) use rewrite::Rule as Rewrite;
+pub(crate) use stack::{Changes, answer, front, upstream};
 
 use crate::body::{Request, Response};
 use crate::error::Error;

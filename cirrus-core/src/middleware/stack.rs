@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
 use tower::ServiceBuilder;
+use tower_layer::Layer;
 
+use super::compression::{CompressLayer, NegotiateLayer};
 use super::dispatch::{Admit, Dispatch};
 use super::forwarded::ForwardedLayer;
 use super::rescue::RescueLayer;
-use super::{Handler, Stack};
+use super::rewrite::RewriteLayer;
+use super::{Compression, Edits, Handler, Rewrite, Stack};
 use crate::cache::{CacheLayer, Rules};
 use crate::server::{Outer, Plug};
 use crate::upstream::{Cluster, Forward};
@@ -32,28 +34,54 @@ pub(crate) fn front(plugs: Vec<Plug>) -> Stack {
     )
 }
 
+/// What is changed between the client and the origin.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// What site and route want in every request to the origin.
+    pub(crate) request_headers: Edits,
+    /// The path that the origin is asked for.
+    pub(crate) rewrite: Option<Rewrite>,
+    pub(crate) compression: Option<Arc<Compression>>,
+}
+
 /// The stack of a route to an origin.
-pub(crate) fn upstream(
-    cache: Rules,
-    fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    cluster: Arc<Cluster>,
-) -> Stack {
+pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) -> Stack {
+    let Changes {
+        request_headers,
+        rewrite,
+        compression,
+    } = changes;
     let forward = ServiceBuilder::new()
         // Under the cache: what a client's address makes of the request must not decide what is stored.
-        .layer(ForwardedLayer::new(fields))
+        .layer(ForwardedLayer::new(request_headers))
         .service(Forward::new(cluster));
+    let Some(rewrite) = rewrite else {
+        return compressed(cache, compression, forward);
+    };
+    // Under the cache: what is stored is found, and purged, by its public address.
+    let forward = Stack::new(RewriteLayer::new(rewrite).layer(forward));
+    compressed(cache, compression, forward)
+}
+
+fn compressed(cache: Rules, rules: Option<Arc<Compression>>, origin: impl Handler) -> Stack {
+    let Some(rules) = rules else {
+        return cached(cache, origin);
+    };
+    // Under the cache: what is stored is compressed once.
+    let origin = CompressLayer(Arc::clone(&rules)).layer(origin);
+    // Above it: clients that write the same wish in different words share what is stored.
+    Stack::new(NegotiateLayer(rules).layer(cached(cache, origin)))
+}
+
+fn cached(cache: Rules, origin: impl Handler) -> Stack {
     if cache.enable || cache.invalidate {
-        Stack::new(
-            ServiceBuilder::new()
-                .layer(CacheLayer::new(cache))
-                .service(forward),
-        )
+        Stack::new(CacheLayer::new(cache).layer(origin))
     } else {
-        Stack::new(forward)
+        Stack::new(origin)
     }
 }
 
 /// The stack of a route that needs no origin.
-pub(crate) fn answer(handler: impl Handler) -> Stack {
-    Stack::new(handler)
+pub(crate) fn answer(handler: impl Handler, compression: Option<Arc<Compression>>) -> Stack {
+    compressed(Rules::default(), compression, handler)
 }

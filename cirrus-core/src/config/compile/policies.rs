@@ -15,7 +15,9 @@ pub(super) struct Written<'a> {
 
 impl Written<'_> {
     pub(super) fn policies(self) -> Policies {
-        let Self { site: _, route: _ } = self;
-        Policies::default()
+        Policies {
+            cors: self.cors(),
+            response_headers: self.response_headers(),
+        }
     }
 }

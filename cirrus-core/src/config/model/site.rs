@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
 use crate::config::value::{HeaderText, HeaderTitle, MethodName, Period, StatusNumber};
 use crate::routing::{HostPattern, PathPattern};
@@ -32,6 +33,14 @@ pub struct SiteConfig {
     pub health: HealthConfig,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
+    /// Changes to the header of every request to the origin, after everything else that is set on it.
+    pub request_headers: Option<HeaderEditsConfig>,
+    /// Changes to the header of every response to a client, errors included.
+    pub response_headers: Option<HeaderEditsConfig>,
+    /// Which other origins' scripts may read the responses.
+    pub cors: Option<CorsConfig>,
+    /// Whether and how responses are compressed. By default they are not.
+    pub compression: Option<CompressionConfig>,
     /// What is done with some of the requests. The most specific match wins, whatever the order.
     pub route: Vec<RouteConfig>,
 }
@@ -83,6 +92,21 @@ pub struct RouteConfig {
     /// Replaces the site's `cache` for this route.
     #[serde(default)]
     pub cache: Option<SiteCacheConfig>,
+    /// Another path for the origin.
+    #[serde(default)]
+    pub rewrite: Option<RewriteConfig>,
+    /// Replaces the site's `request_headers` for this route.
+    #[serde(default)]
+    pub request_headers: Option<HeaderEditsConfig>,
+    /// Replaces the site's `response_headers` for this route.
+    #[serde(default)]
+    pub response_headers: Option<HeaderEditsConfig>,
+    /// Replaces the site's `cors` for this route.
+    #[serde(default)]
+    pub cors: Option<CorsConfig>,
+    /// Replaces the site's `compression` for this route.
+    #[serde(default)]
+    pub compression: Option<CompressionConfig>,
 }
 
 /// To another address.

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, Config, HealthConfig, LimitsConfig, RedirectConfig, RespondConfig, RouteConfig,
-    TimeoutsConfig,
+    CacheConfig, Config, CorsConfig, HealthConfig, LimitsConfig, RedirectConfig, RespondConfig,
+    RouteConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, Size, StatusNumber};
 
@@ -40,8 +40,15 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         health(&site.health, format_args!("site[{index}].health"), faults);
+        cors(
+            site.cors.as_ref(),
+            format_args!("site[{index}].cors"),
+            faults,
+        );
         for (number, route) in site.route.iter().enumerate() {
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
+            let at = format_args!("site[{index}].route[{number}].cors");
+            cors(route.cors.as_ref(), at, faults);
         }
     }
 }
@@ -119,6 +126,18 @@ fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
             StatusNumber(200)..=StatusNumber(599),
             at,
             "respond.status",
+            faults,
+        );
+    }
+}
+
+fn cors(cors: Option<&CorsConfig>, at: Table<'_>, faults: &mut Faults) {
+    if let Some(age) = cors.and_then(|cors| cors.max_age) {
+        within(
+            age,
+            Period::secs(0)..=Period::secs(86_400),
+            at,
+            "max_age",
             faults,
         );
     }

@@ -2,19 +2,23 @@
 //! itself back so that reading it again gives the same value.
 
 mod header;
+mod media;
 mod method;
 mod origin;
 mod period;
 mod size;
 mod status;
 mod text;
+mod web_origin;
 
 pub use header::{HeaderText, HeaderTitle};
+pub use media::MediaRange;
 pub use method::MethodName;
 pub use origin::OriginUrl;
 pub use period::Period;
 pub use size::Size;
 pub use status::StatusNumber;
+pub use web_origin::WebOrigin;
 
 #[cfg(test)]
 mod tests;
