@@ -5,15 +5,19 @@
 mod access_log;
 mod actions;
 mod admin;
+mod compression;
 mod config;
+mod cors;
 mod drain;
 mod errors;
 mod forwarding;
 mod framing;
+mod headers;
 mod http2;
 mod limits;
 mod plug;
 mod proxy_protocol;
+mod rewrite;
 mod upgrade;
 mod upstream;
 
