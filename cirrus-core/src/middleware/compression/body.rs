@@ -148,3 +148,145 @@ impl HttpBody for Compressed {
         self.encoder.is_none() && self.trailers.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, StreamBody};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ManualClock;
+    use crate::config::{CompressionLevel, ContentCoding};
+    use crate::middleware;
+
+    const CODINGS: [ContentCoding; 3] =
+        [ContentCoding::Zstd, ContentCoding::Br, ContentCoding::Gzip];
+
+    fn compressed(source: Body, coding: ContentCoding) -> Compressed {
+        let clock = Arc::new(ManualClock::at(crate::clock::Timestamp::from_secs(0)));
+        let cx = middleware::Context::testing(clock, None);
+        let encoder = Encoder::new(coding, CompressionLevel::Balanced, None).unwrap();
+        Compressed::new(source, encoder, cx.worker)
+    }
+
+    /// Bytes that nothing makes shorter.
+    fn noise(length: usize) -> Bytes {
+        let mut state = 1u64;
+        let next = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..length).map(next).collect()
+    }
+
+    fn decoded(coding: ContentCoding, body: &[u8]) -> Vec<u8> {
+        use std::io::Read;
+        let mut content = Vec::new();
+        match coding {
+            ContentCoding::Gzip => flate2::read::GzDecoder::new(body).read_to_end(&mut content),
+            ContentCoding::Br => brotli::Decompressor::new(body, 4096).read_to_end(&mut content),
+            ContentCoding::Zstd => zstd::stream::read::Decoder::new(body)
+                .unwrap()
+                .read_to_end(&mut content),
+        }
+        .unwrap();
+        content
+    }
+
+    /// Frames of a body, and how many have been taken from it.
+    fn counted(frames: Vec<Bytes>) -> (Body, Arc<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let frames = frames.into_iter().map(move |data| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, BoxError>(Frame::data(data))
+        });
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        (Body::stream(body), taken)
+    }
+
+    #[test]
+    fn a_reader_who_does_not_read_has_nothing_read_ahead() {
+        for coding in CODINGS {
+            let frame = noise(64 * 1024);
+            let (source, taken) = counted(vec![frame; 200]);
+            let mut body = compressed(source, coding);
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut sent = 0;
+            for _ in 0..40 {
+                if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(&mut cx) {
+                    let data = frame.unwrap().unwrap().into_data().unwrap();
+                    assert!(data.len() <= 1 << 20, "{} bytes at once", data.len());
+                    sent += data.len();
+                }
+                let taken = taken.load(Ordering::Relaxed) * 64 * 1024;
+                // What is behind is the encoder's window, and a frame.
+                assert!(
+                    taken <= sent + (3 << 20),
+                    "{coding:?}: {taken} read, {sent} sent"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_body_gives_way_to_others() {
+        for coding in CODINGS {
+            let mut body = compressed(Body::full(vec![b'x'; 4 << 20]), coding);
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut pauses = 0;
+            loop {
+                match Pin::new(&mut body).poll_frame(&mut cx) {
+                    Poll::Pending => pauses += 1,
+                    Poll::Ready(Some(frame)) => drop(frame.unwrap()),
+                    Poll::Ready(None) => break,
+                }
+            }
+            assert_eq!(pauses, (4 << 20) / TURN, "{coding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_come_behind_the_content() {
+        for coding in CODINGS {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", "1".parse().unwrap());
+            let frames = [
+                Frame::data(Bytes::from("content")),
+                Frame::trailers(trailers),
+            ];
+            let frames = frames.map(Ok::<_, BoxError>);
+            let source = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
+            let whole = compressed(source, coding).collect().await.unwrap();
+            assert_eq!(whole.trailers().unwrap()["x-sum"], "1");
+            assert_eq!(decoded(coding, &whole.to_bytes()), b"content");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn whatever_the_pieces_the_content_is_the_same(
+            pieces in prop::collection::vec((0..100_000usize, any::<bool>()), 0..6),
+            which in 0..3usize,
+        ) {
+            let coding = CODINGS[which];
+            let frames: Vec<Bytes> = pieces
+                .iter()
+                .map(|&(length, is_noise)| if is_noise { noise(length) } else { vec![7; length].into() })
+                .collect();
+            let content = frames.concat();
+            let (source, _) = counted(frames);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let whole = runtime.block_on(compressed(source, coding).collect()).unwrap();
+            prop_assert_eq!(decoded(coding, &whole.to_bytes()), content);
+        }
+    }
+}
