@@ -52,11 +52,11 @@ fn decoded(reply: &Reply) -> String {
         "gzip" => drop(
             flate2::read::GzDecoder::new(body)
                 .read_to_string(&mut content)
-                .unwrap(),
+                .expect("a whole body"),
         ),
         "zstd" => {
-            let mut reader = zstd::stream::read::Decoder::new(body).unwrap();
-            reader.read_to_string(&mut content).unwrap();
+            let mut reader = zstd::stream::read::Decoder::new(body).expect("a whole body");
+            reader.read_to_string(&mut content).expect("a whole body");
         }
         other => panic!("{other}"),
     }
