@@ -35,7 +35,7 @@ pub struct SiteConfig {
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
     /// Changes to the header of every request to the origin, after everything else that is set on it.
     pub request_headers: Option<HeaderEditsConfig>,
-    /// Changes to the header of every response to a client, errors included.
+    /// Changes to the header of every response of the site, errors included.
     pub response_headers: Option<HeaderEditsConfig>,
     /// Which other origins' scripts may read the responses.
     pub cors: Option<CorsConfig>,
