@@ -93,6 +93,8 @@ fn what_would_be_no_path_is_a_fault() {
         let faults = faults(&format!("{to}\nrewrite = {rewrite}"));
         assert!(faults.contains(message), "{rewrite}\n{faults}");
     }
+    let clash = format!("path = \"/{{host}}\"\n{to}\nrewrite = {{ path = \"/{{host}}\" }}");
+    assert!(faults(&clash).contains("another name"));
     let faults = faults("respond = {}\nrewrite = { path = \"/a\" }");
     assert!(faults.contains("asks none"), "{faults}");
 }

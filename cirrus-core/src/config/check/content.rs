@@ -50,7 +50,7 @@ impl SiteCheck<'_> {
             self.error(&format!("{field}.rewrite"), None, nowhere);
         }
         if let Some(rewrite) = &route.rewrite {
-            self.rewrite(&format!("{field}.rewrite"), rewrite, route);
+            self.rewrite(field, rewrite, route);
         }
         let has_options = || {
             let mut methods = route.methods.iter().map(|method| method.to_method());
@@ -105,7 +105,8 @@ impl SiteCheck<'_> {
         }
     }
 
-    fn rewrite(&mut self, field: &str, rewrite: &RewriteConfig, route: &RouteConfig) {
+    fn rewrite(&mut self, route_field: &str, rewrite: &RewriteConfig, route: &RouteConfig) {
+        let field = &format!("{route_field}.rewrite");
         let RewriteConfig {
             strip_prefix,
             add_prefix,
@@ -126,7 +127,7 @@ impl SiteCheck<'_> {
         self.prefix(&format!("{field}.strip_prefix"), strip_prefix.as_ref());
         self.prefix(&format!("{field}.add_prefix"), add_prefix.as_ref());
         if let Some(path) = path {
-            self.rewritten(&format!("{field}.path"), path.as_str(), route);
+            self.rewritten(route_field, path.as_str(), route);
         }
     }
 
@@ -138,7 +139,7 @@ impl SiteCheck<'_> {
     }
 
     fn rewritten(&mut self, field: &str, path: &str, route: &RouteConfig) {
-        let Some(template) = self.template(field, path, route) else {
+        let Some(template) = self.template(field, "rewrite.path", path, route) else {
             return;
         };
         let example = template.render(|name| Some(if name == "path" { "/x" } else { "x" }));
@@ -147,16 +148,22 @@ impl SiteCheck<'_> {
             Ok(_) => "a rewritten path has no star".to_owned(),
             Err(error) => error.to_string(),
         };
-        self.error(field, Some(path.to_owned()), fault);
+        self.error(
+            &format!("{field}.rewrite.path"),
+            Some(path.to_owned()),
+            fault,
+        );
     }
 
     /// The template that is written there, if all its names can be filled in.
     pub(super) fn template(
         &mut self,
-        field: &str,
+        route_field: &str,
+        key: &str,
         text: &str,
         route: &RouteConfig,
     ) -> Option<Template> {
+        let field = &format!("{route_field}.{key}");
         let template = match Template::parse(text) {
             Ok(template) => template,
             Err(error) => {
@@ -175,6 +182,13 @@ impl SiteCheck<'_> {
                 allowed.join(", ")
             );
             self.error(field, Some(format!("{{{name}}}")), message);
+        }
+        let mut own = route.path.names();
+        if let Some(name) = own.find(|name| matches!(*name, "host" | "path")) {
+            let message =
+                "`{host}` and `{path}` mean the request's own; give the parameter another name";
+            let place = format!("{route_field}.path");
+            self.error(&place, Some(name.to_owned()), message);
         }
         Some(template)
     }

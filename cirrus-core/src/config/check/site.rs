@@ -170,25 +170,8 @@ impl SiteCheck<'_> {
     }
 
     fn redirect(&mut self, field: &str, route: &RouteConfig) {
-        let Some(redirect) = &route.redirect else {
-            return;
-        };
-        let field = format!("{field}.redirect.to");
-        if self.template(&field, redirect.to.as_str(), route).is_none() {
-            return;
-        }
-        if let Some(name) = route
-            .path
-            .names()
-            .find(|name| matches!(*name, "host" | "path"))
-        {
-            let message =
-                "`{host}` and `{path}` mean the request's own; give the parameter another name";
-            self.error(
-                &field.replace("redirect.to", "path"),
-                Some(name.to_owned()),
-                message,
-            );
+        if let Some(redirect) = &route.redirect {
+            self.template(field, "redirect.to", redirect.to.as_str(), route);
         }
     }
 
