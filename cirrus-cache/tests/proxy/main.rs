@@ -1,6 +1,7 @@
 //! The engine with the store in memory, over real sockets: what is stored, what is served from it, and to whom.
 
 mod collapsing;
+mod compressing;
 mod freshness;
 mod keys;
 mod load;

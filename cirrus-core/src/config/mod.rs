@@ -24,9 +24,10 @@ pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    ConcurrencyConfig, Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig,
-    SendProxyProtocol, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding, CorsConfig,
+    FilesConfig, HeaderEditsConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
+    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig,
+    RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
     UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
@@ -35,6 +36,6 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey, Size,
-    SizeBound, StatusNumber,
+    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey,
+    Size, SizeBound, StatusNumber, WebOrigin,
 };

@@ -2,13 +2,14 @@
 
 use super::model::{
     AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    ConcurrencyConfig, Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RouteConfig,
-    ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, FilesConfig, HeaderEditsConfig,
+    HealthConfig, LimitsConfig, ListenConfig, OriginConfig, PoolConfig, RateLimitConfig,
+    RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey, Size,
-    SizeBound, StatusNumber,
+    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey,
+    Size, SizeBound, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -271,7 +272,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 11] = [
+    let schemas: [Schema; 13] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -283,6 +284,8 @@ fn values() -> String {
         schema_for!(PeriodBound),
         schema_for!(Rate),
         schema_for!(RateKey),
+        schema_for!(MediaRange),
+        schema_for!(WebOrigin),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -323,6 +326,10 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RateLimitConfig>(),
         keys_of::<ConcurrencyConfig>(),
         keys_of::<RequestIdConfig>(),
+        keys_of::<RewriteConfig>(),
+        keys_of::<HeaderEditsConfig>(),
+        keys_of::<CorsConfig>(),
+        keys_of::<CompressionConfig>(),
     ]
     .into_iter()
     .collect()

@@ -38,6 +38,8 @@ pub struct Snapshot {
 pub(crate) struct Site {
     pub(crate) name: Arc<str>,
     pub(crate) table: Table<Stack>,
+    /// What no route matches.
+    pub(crate) unmatched: Stack,
     pub(crate) cells: Arc<SiteCells>,
     /// Every cluster its routes use, its own and named ones.
     pub(crate) clusters: Vec<Arc<Cluster>>,

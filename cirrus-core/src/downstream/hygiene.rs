@@ -215,7 +215,7 @@ fn target(method: &Method, uri: &Uri) -> Result<Option<PathAndQuery>, Error> {
 
 /// RFC 3986 §6.2.2: unreserved characters are never encoded, hexadecimal digits are upper-case, and there are no dot
 /// segments; otherwise `/a/%2e%2e/admin` would pass a route for `/a/*` and reach `/admin` at the origin.
-fn normal_path(path: &str) -> Result<Cow<'_, str>, Error> {
+pub(crate) fn normal_path(path: &str) -> Result<Cow<'_, str>, Error> {
     if !path.contains('%') && !path.contains("/.") {
         return Ok(Cow::Borrowed(path));
     }

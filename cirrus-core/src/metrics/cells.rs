@@ -49,6 +49,8 @@ pub(crate) struct Cells {
     pub(crate) queue_timeouts: Counter,
     pub(crate) deadlines: Counter,
     pub(crate) bodies_too_large: Counter,
+    pub(crate) compression_in: Counter,
+    pub(crate) compression_out: Counter,
 }
 
 /// How long things took, in buckets.

@@ -156,6 +156,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::QUEUE_TIMEOUTS, |cells| &cells.queue_timeouts),
         counter(names::DEADLINES, |cells| &cells.deadlines),
         counter(names::BODIES_TOO_LARGE, |cells| &cells.bodies_too_large),
+        counter(names::COMPRESSION_IN, |cells| &cells.compression_in),
+        counter(names::COMPRESSION_OUT, |cells| &cells.compression_out),
         gauge(names::CONFIG_REVISION, live.revision as f64),
         gauge(names::CONFIG_APPLIED, live.applied.as_millis() as f64 / 1e3),
         (

@@ -51,6 +51,8 @@ metrics! {
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
     TUNNELS = "cirrus_tunnels", "Connections that switched to another protocol, such as WebSocket.";
+    COMPRESSION_IN = "cirrus_compression_input_bytes", "Bytes of response bodies that were compressed, before.";
+    COMPRESSION_OUT = "cirrus_compression_output_bytes", "Bytes of response bodies that were compressed, after.";
     CACHE_BYTES = "cirrus_cache_bytes", "Bytes in use by the store.";
     CACHE_CAPACITY = "cirrus_cache_capacity_bytes", "Bytes the store may use.";
     CACHE_OBJECTS = "cirrus_cache_objects", "Responses in the store.";

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::{Context, Handler, forwarded};
+use super::{Context, Handler, Stack, forwarded};
 use crate::body::{Request, Response};
+use crate::config::Site;
 use crate::downstream::hygiene;
 use crate::error::{Error, Kind};
 use crate::routing::Found;
@@ -17,6 +18,10 @@ pub(crate) struct Admit<H>(pub(crate) H);
 /// Finds the site and the route.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dispatch;
+
+/// Refuses what no route of its site matches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unmatched;
 
 impl<H: Handler> Handler for Admit<H> {
     async fn handle<'a>(
@@ -41,18 +46,31 @@ impl Handler for Dispatch {
         let snapshot = Arc::clone(&cx.snapshot);
         let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;
         cx.site = Some(Arc::clone(site));
-        let uri = request.uri();
-        let route =
-            match site
-                .table
-                .lookup(request.method(), uri.path(), uri.query(), request.headers())
-            {
-                Found::Route { value, .. } => value,
-                Found::MethodNotAllowed(allowed) => return Err(not_allowed(&allowed)),
-                Found::None => return Err(Kind::NoRoute.into()),
-            };
-        route.handle(cx, request).await
+        let stack = match look_up(site, &request) {
+            Found::Route { value, .. } => value,
+            Found::MethodNotAllowed(_) | Found::None => &site.unmatched,
+        };
+        stack.handle(cx, request).await
     }
+}
+
+impl Handler for Unmatched {
+    async fn handle<'a>(
+        &'a self,
+        cx: &'a mut Context,
+        request: Box<Request>,
+    ) -> Result<Response, Error> {
+        match cx.site.as_deref().map(|site| look_up(site, &request)) {
+            Some(Found::MethodNotAllowed(allowed)) => Err(not_allowed(&allowed)),
+            _ => Err(Kind::NoRoute.into()),
+        }
+    }
+}
+
+fn look_up<'t: 'p, 'p>(site: &'t Site, request: &'p Request) -> Found<'t, 'p, Stack> {
+    let uri = request.uri();
+    site.table
+        .lookup(request.method(), uri.path(), uri.query(), request.headers())
 }
 
 fn not_allowed(allowed: &[http::Method]) -> Error {

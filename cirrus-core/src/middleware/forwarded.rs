@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Version;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use tower_layer::Layer;
 
-use super::{Context, Handler};
+use super::{Context, Edits, Handler};
 use crate::body::{Request, Response};
 use crate::cache::Scheme;
 use crate::downstream::hygiene;
@@ -20,27 +19,25 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// Sets the forwarding fields, then those that the site sets on every request to its origins.
+/// Sets the forwarding fields, then makes the changes that site and route want in every request to their origins.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardedLayer {
-    fields: Arc<[(HeaderName, HeaderValue)]>,
+    edits: Edits,
 }
 
 /// See [`ForwardedLayer`].
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarded<H> {
     inner: H,
-    fields: Arc<[(HeaderName, HeaderValue)]>,
+    edits: Edits,
 }
 
 // === impl ForwardedLayer ===
 
 impl ForwardedLayer {
-    /// With the site's own fields, which win over everything else, `Host` included.
-    pub(crate) fn new(fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
-        Self {
-            fields: fields.into_iter().collect(),
-        }
+    /// With changes that win over everything else, `Host` included.
+    pub(crate) fn new(edits: Edits) -> Self {
+        Self { edits }
     }
 }
 
@@ -50,7 +47,7 @@ impl<H> Layer<H> for ForwardedLayer {
     fn layer(&self, inner: H) -> Forwarded<H> {
         Forwarded {
             inner,
-            fields: Arc::clone(&self.fields),
+            edits: self.edits.clone(),
         }
     }
 }
@@ -72,9 +69,7 @@ impl<H: Handler> Handler for Forwarded<H> {
         set_forwarded(headers, cx, trusted);
         headers.append(VIA, via(version));
         headers.append(&CDN_LOOP, cx.worker.engine.token.clone());
-        for (name, value) in &*self.fields {
-            headers.insert(name, value.clone());
-        }
+        self.edits.apply(headers);
         self.inner.handle(cx, request).await
     }
 }

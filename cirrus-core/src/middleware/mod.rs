@@ -3,14 +3,18 @@
 mod access_log;
 mod chance;
 mod client;
+mod compression;
 mod context;
+mod cors;
 mod dispatch;
 mod forwarded;
+mod headers;
 pub mod limit;
 mod policies;
 mod record;
 mod request_id;
 mod rescue;
+mod rewrite;
 mod stack;
 mod trace_context;
 
@@ -19,12 +23,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use access_log::{AccessLog, keep_flushed};
+pub(crate) use compression::Rules as Compression;
 pub use context::Context;
+pub(crate) use cors::Rules as Cors;
+pub(crate) use dispatch::Unmatched;
+pub(crate) use headers::{Edit, Edits};
 pub(crate) use policies::Policies;
 pub(crate) use record::Record;
 pub(crate) use request_id::RequestIdLayer;
 pub(crate) use rescue::refusal;
-pub(crate) use stack::{answer, front, upstream};
+pub(crate) use rewrite::Rule as Rewrite;
+pub(crate) use stack::{Changes, answer, front, upstream};
 
 use crate::body::{Request, Response};
 use crate::error::Error;

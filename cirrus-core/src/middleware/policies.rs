@@ -5,31 +5,44 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::cors::CorsLayer;
+use super::headers::ResponseHeadersLayer;
 use super::limit::{
-    BodySizeLayer, ConcurrencyLayer, DeadlineLayer, Gate, RateLimit, RateLimitLayer,
+    ConcurrencyLayer, DeadlineLayer, Gate, RateLimit, RateLimitLayer,
 };
+use super::rescue::RescueLayer;
 use super::trace_context::TraceContextLayer;
-use super::{Handler, RequestIdLayer, Stack};
+use super::{Cors, Edits, Handler, RequestIdLayer, Stack};
 
 /// The layers around a route, as far as they are asked for: what is not asked for costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
-    pub(crate) max_body: Option<u64>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) concurrency: Option<Arc<Gate>>,
     pub(crate) rate_limits: Vec<RateLimit>,
     pub(crate) trace_context: bool,
     pub(crate) request_id: Option<RequestIdLayer>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) response_headers: Option<Edits>,
 }
 
 // === impl Policies ===
 
 impl Policies {
+    /// Whether responses go to the client as the route's action gives them: then the header of a cache hit need not be
+    /// made into a map for anybody.
+    pub(crate) fn leave_responses_alone(&self) -> bool {
+        self.deadline.is_none()
+            && self.request_id.is_none()
+            && self.cors.is_none()
+            && self.response_headers.is_none()
+    }
+
     /// Puts the layers around a route's stack, innermost first.
     pub(crate) fn around(self, stack: Stack) -> Stack {
         let rates = (!self.rate_limits.is_empty()).then(|| RateLimitLayer::new(self.rate_limits));
+        let is_seen = self.cors.is_some() || self.response_headers.is_some();
         stack
-            .under(self.max_body.map(BodySizeLayer::new))
             // Around the cache: a fill goes on without the client, who has waited long enough.
             .under(self.deadline.map(DeadlineLayer::new))
             // Around the deadline, which then also ends what holds a place for too long.
@@ -37,8 +50,14 @@ impl Policies {
             // Before the queue: who asks too often must not take a place in it from others.
             .under(rates)
             .under(self.trace_context.then_some(TraceContextLayer))
-            // Outermost: refusals have an identifier too.
+            // Refusals have an identifier too.
             .under(self.request_id)
+            // What is refused below is a response from here on: it, too, has its header changed, and scripts may read it.
+            .under(is_seen.then_some(RescueLayer))
+            // Outside of everything that asks who somebody is: a preflight never says.
+            .under(self.cors.map(CorsLayer::new))
+            // Outermost: the last word on what a client sees.
+            .under(self.response_headers.map(ResponseHeadersLayer))
     }
 }
 

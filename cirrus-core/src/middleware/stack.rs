@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
 use tower::ServiceBuilder;
+use tower_layer::Layer;
 
+use super::compression::{CompressLayer, NegotiateLayer};
 use super::dispatch::{Admit, Dispatch};
 use super::forwarded::ForwardedLayer;
+use super::limit::BodySizeLayer;
 use super::rescue::RescueLayer;
-use super::{Handler, Stack};
+use super::rewrite::RewriteLayer;
+use super::{Compression, Edits, Handler, Rewrite, Stack};
 use crate::cache::{CacheLayer, Rules};
 use crate::server::{Outer, Plug};
 use crate::upstream::{Cluster, Forward};
@@ -32,28 +35,68 @@ pub(crate) fn front(plugs: Vec<Plug>) -> Stack {
     )
 }
 
+/// What is changed between the client and the origin.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// What site and route want in every request to the origin.
+    pub(crate) request_headers: Edits,
+    /// The path that the origin is asked for.
+    pub(crate) rewrite: Option<Rewrite>,
+    pub(crate) compression: Option<Arc<Compression>>,
+    /// The largest body of a request.
+    pub(crate) max_body: Option<u64>,
+    /// Nothing above looks at a response's header.
+    pub(crate) is_bare: bool,
+}
+
 /// The stack of a route to an origin.
-pub(crate) fn upstream(
-    cache: Rules,
-    fields: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    cluster: Arc<Cluster>,
-) -> Stack {
+pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) -> Stack {
+    let Changes {
+        request_headers,
+        rewrite,
+        compression,
+        max_body,
+        is_bare: _,
+    } = changes;
     let forward = ServiceBuilder::new()
         // Under the cache: what a client's address makes of the request must not decide what is stored.
-        .layer(ForwardedLayer::new(fields))
+        .layer(ForwardedLayer::new(request_headers))
         .service(Forward::new(cluster));
+    let size = BodySizeLayer::new(max_body);
+    let Some(rewrite) = rewrite else {
+        return compressed(cache, compression, size, forward);
+    };
+    // Under the cache: what is stored is found, and purged, by its public address.
+    let forward = Stack::new(RewriteLayer::new(rewrite).layer(forward));
+    compressed(cache, compression, size, forward)
+}
+
+fn compressed(
+    cache: Rules,
+    rules: Option<Arc<Compression>>,
+    size: BodySizeLayer,
+    origin: impl Handler,
+) -> Stack {
+    let Some(rules) = rules else {
+        return cached(cache, size, origin);
+    };
+    // Under the cache: what is stored is compressed once.
+    let origin = CompressLayer(Arc::clone(&rules)).layer(origin);
+    // Above it: clients that write the same wish in different words share what is stored.
+    Stack::new(NegotiateLayer(rules).layer(cached(cache, size, origin)))
+}
+
+/// Every route has a limit on bodies, so this layer is the one that costs no box.
+fn cached(cache: Rules, size: BodySizeLayer, origin: impl Handler) -> Stack {
     if cache.enable || cache.invalidate {
-        Stack::new(
-            ServiceBuilder::new()
-                .layer(CacheLayer::new(cache))
-                .service(forward),
-        )
+        Stack::new(size.layer(CacheLayer::new(cache).layer(origin)))
     } else {
-        Stack::new(forward)
+        Stack::new(size.layer(origin))
     }
 }
 
 /// The stack of a route that needs no origin.
-pub(crate) fn answer(handler: impl Handler) -> Stack {
-    Stack::new(handler)
+pub(crate) fn answer(handler: impl Handler, changes: Changes) -> Stack {
+    let size = BodySizeLayer::new(changes.max_body);
+    compressed(Rules::default(), changes.compression, size, handler)
 }

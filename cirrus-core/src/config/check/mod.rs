@@ -1,6 +1,7 @@
 //! What a configuration must fulfil beyond each value being valid by itself.
 
 mod clusters;
+mod content;
 mod origins;
 mod site;
 mod upstream_tls;

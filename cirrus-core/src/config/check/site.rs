@@ -1,21 +1,20 @@
 //! One site: it serves something, and every route of it can match.
 
-use std::collections::HashSet;
-
+use super::content::Tables;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
-use crate::cache::Scheme;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, RequestIdConfig, RouteConfig, SiteConfig};
 use crate::config::value::HeaderTitle;
-use crate::routing::{Host, Matcher, PathPattern, Table, Template};
+use crate::routing::{Matcher, PathPattern, Table};
+use std::collections::HashSet;
 
 /// With more faults than this, no further suggestions are looked for.
 const MOST_SUGGESTIONS: usize = 20;
 
 /// Header fields that are made anew for every message.
-const OURS: [&str; 10] = [
+pub(super) const OURS: [&str; 10] = [
     "connection",
     "content-length",
     "date",
@@ -71,13 +70,22 @@ impl SiteCheck<'_> {
         self.own_fields("upstream_headers", site.upstream_headers.keys());
         self.host_field();
         self.request_id("request_id", site.request_id.as_ref());
+        self.content(
+            "",
+            &Tables {
+                request_headers: site.request_headers.as_ref(),
+                response_headers: site.response_headers.as_ref(),
+                cors: site.cors.as_ref(),
+                compression: site.compression.as_ref(),
+            },
+        );
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
         self.shadows();
     }
 
-    fn error(&mut self, field: &str, value: Option<String>, message: impl Into<String>) {
+    pub(super) fn error(&mut self, field: &str, value: Option<String>, message: impl Into<String>) {
         let path = if field.is_empty() {
             self.path.clone()
         } else {
@@ -133,28 +141,35 @@ impl SiteCheck<'_> {
         }
         self.files(field, route);
         self.request_id(&format!("{field}.request_id"), route.request_id.as_ref());
+        self.content(
+            &format!("{field}."),
+            &Tables {
+                request_headers: route.request_headers.as_ref(),
+                response_headers: route.response_headers.as_ref(),
+                cors: route.cors.as_ref(),
+                compression: route.compression.as_ref(),
+            },
+        );
+        self.route_content(field, route);
     }
 
-    /// A host that is none would be refused by every origin, or be worse than refused.
     fn host_field(&mut self) {
         let host = self
             .site
             .upstream_headers
             .iter()
             .find(|(name, _)| name.as_str() == "host");
-        let Some((_, value)) = host else { return };
-        if Host::parse(value.as_str(), Scheme::Http).is_none() {
-            let shown = Some(value.as_str().to_owned());
-            self.error(
-                "upstream_headers.host",
-                shown,
-                "not a host: write a name or address, with a port if it needs one",
-            );
+        if let Some((_, value)) = host {
+            self.host_value("upstream_headers.host", value.as_str());
         }
     }
 
     /// Fields that say how a message is framed or where it goes next are made anew for every message.
-    fn own_fields<'k>(&mut self, field: &str, names: impl Iterator<Item = &'k HeaderTitle>) {
+    pub(super) fn own_fields<'k>(
+        &mut self,
+        field: &str,
+        names: impl Iterator<Item = &'k HeaderTitle>,
+    ) {
         for name in names.filter(|name| OURS.contains(&name.as_str())) {
             let message = "this field is made anew for every message and cannot be set";
             self.error(&format!("{field}.{name}"), Some(name.to_string()), message);
@@ -175,48 +190,8 @@ impl SiteCheck<'_> {
     }
 
     fn redirect(&mut self, field: &str, route: &RouteConfig) {
-        let Some(redirect) = &route.redirect else {
-            return;
-        };
-        let field = format!("{field}.redirect.to");
-        let to = match Template::parse(redirect.to.as_str()) {
-            Ok(to) => to,
-            Err(error) => {
-                return self.error(
-                    &field,
-                    Some(redirect.to.as_str().to_owned()),
-                    error.to_string(),
-                );
-            }
-        };
-        let known: Vec<&str> = ["host", "path"]
-            .into_iter()
-            .chain(route.path.names())
-            .collect();
-        for name in to.names().filter(|name| !known.contains(name)) {
-            let allowed = known
-                .iter()
-                .map(|name| format!("`{{{name}}}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            self.error(
-                &field,
-                Some(format!("{{{name}}}")),
-                format!("nothing of that name can be filled in; allowed here: {allowed}"),
-            );
-        }
-        if let Some(name) = route
-            .path
-            .names()
-            .find(|name| matches!(*name, "host" | "path"))
-        {
-            let message =
-                "`{host}` and `{path}` mean the request's own; give the parameter another name";
-            self.error(
-                &field.replace("redirect.to", "path"),
-                Some(name.to_owned()),
-                message,
-            );
+        if let Some(redirect) = &route.redirect {
+            self.template(field, "redirect.to", redirect.to.as_str(), route);
         }
     }
 

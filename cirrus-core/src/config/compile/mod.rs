@@ -1,13 +1,8 @@
 //! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
 
+mod content;
 mod policies;
 mod upstream;
-
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
 
 use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
@@ -20,10 +15,14 @@ use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
 use crate::middleware::limit::States;
-use crate::middleware::{self, Stack};
+use crate::middleware::{self, Changes, Stack};
 use crate::respond::{Files, Fixed, Redirect};
 use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
 use crate::upstream::Cluster;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Makes snapshots.
 #[derive(Debug)]
@@ -117,32 +116,43 @@ impl Compiler {
         };
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
         for (index, route) in config.route.iter().enumerate() {
-            let stack = parts.route(index, route);
             let written = Written {
                 site: config,
                 route: Some(route),
                 states: &self.states,
             };
-            routes.push((matcher(route), written.policies().around(stack)));
+            let policies = written.policies();
+            let stack = parts.route(index, route, written.changes(&policies));
+            routes.push((matcher(route), policies.around(stack)));
         }
         if let Some(cluster) = parts.default_cluster() {
-            let stack = parts.upstream(&config.cache, cluster);
             let written = Written {
                 site: config,
                 route: None,
                 states: &self.states,
             };
+            let policies = written.policies();
+            let stack = parts.upstream(&config.cache, written.changes(&policies), cluster);
             routes.push((
                 Matcher::new(PathPattern::default()),
-                written.policies().around(stack),
+                policies.around(stack),
             ));
         }
+        let unmatched = Written {
+            site: config,
+            route: None,
+            states: &self.states,
+        };
+        let unmatched = unmatched
+            .policies()
+            .around(Stack::new(middleware::Unmatched));
         let used = parts.used;
         let (table, _shadowed) = Table::compile(routes);
         let cells = self.sites.of(&name);
         Site {
             name,
             table,
+            unmatched,
             cells,
             clusters: used,
             config: Arc::clone(config),
@@ -271,22 +281,24 @@ impl SiteParts<'_> {
         cluster
     }
 
-    fn route(&mut self, index: usize, route: &RouteConfig) -> Stack {
+    fn route(&mut self, index: usize, route: &RouteConfig, changes: Changes) -> Stack {
         if let Some(redirect) = &route.redirect {
             let to = Template::parse(redirect.to.as_str()).unwrap_or_else(|_| unchecked());
-            return middleware::answer(Redirect {
+            let redirect = Redirect {
                 status: status(redirect.status.0),
                 to,
                 path: route.path.clone(),
-            });
+            };
+            return middleware::answer(redirect, changes);
         }
         if let Some(respond) = &route.respond {
-            return middleware::answer(fixed(respond));
+            return middleware::answer(fixed(respond), changes);
         }
         if let Some(files) = &route.files {
             let pattern = route.path.to_string();
             let prefix = pattern.strip_suffix('*').unwrap_or_default();
-            return middleware::answer(Files::new(files.directory.clone(), prefix));
+            let files = Files::new(files.directory.clone(), prefix);
+            return middleware::answer(files, changes);
         }
         let cluster = match &route.cluster {
             Some(name) => self.named(name).unwrap_or_else(unchecked),
@@ -295,15 +307,11 @@ impl SiteParts<'_> {
                 &route.origin,
             ),
         };
-        self.upstream(route.cache.as_ref().unwrap_or(&self.config.cache), cluster)
+        let cache = route.cache.as_ref().unwrap_or(&self.config.cache);
+        self.upstream(cache, changes, cluster)
     }
 
-    fn upstream(&self, cache: &SiteCacheConfig, cluster: Arc<Cluster>) -> Stack {
-        let fields = self
-            .config
-            .upstream_headers
-            .iter()
-            .map(|(name, value)| (name.to_name(), value.to_value()));
+    fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, cluster: Arc<Cluster>) -> Stack {
         let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
         let routes = &self.config.route;
         let rules = CacheRules {
@@ -319,9 +327,9 @@ impl SiteParts<'_> {
                 || routes
                     .iter()
                     .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
-            is_bare: true,
+            is_bare: changes.is_bare,
         };
-        middleware::upstream(rules, fields, cluster)
+        middleware::upstream(rules, changes, cluster)
     }
 }
 

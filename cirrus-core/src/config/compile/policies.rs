@@ -1,11 +1,10 @@
 //! The policies of a route: its own, or else its site's.
 
-use std::sync::Arc;
-
 use crate::config::RateKey;
 use crate::config::model::{RateLimitConfig, RouteConfig, SiteConfig};
 use crate::middleware::limit::{Buckets, Gate, RateLimit, States};
 use crate::middleware::{Policies, RequestIdLayer};
+use std::sync::Arc;
 
 /// What is asked for around one route. A table in the route takes the place of the same table in the site, as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +21,25 @@ impl<'a> Written<'a> {
     pub(super) fn policies(self) -> Policies {
         let Self { site, .. } = self;
         let deadline = self.own(|route| route.deadline).unwrap_or(site.deadline);
-        let max_body = self.own(|route| route.max_body).unwrap_or(site.max_body);
         let trace = self.own(|route| route.trace_context);
         let request_id = self.own(|route| route.request_id.as_ref());
         let request_id = request_id.or(site.request_id.as_ref());
         Policies {
-            max_body: max_body.0.map(|most| most.bytes()),
             deadline: deadline.0.map(|limit| limit.as_duration()),
             concurrency: self.concurrency(),
             rate_limits: self.rate_limits(),
             trace_context: trace.unwrap_or(site.trace_context),
             request_id: request_id.map(RequestIdLayer::new),
+            cors: self.cors(),
+            response_headers: self.response_headers(),
         }
+    }
+
+    /// The largest body of a request.
+    pub(super) fn max_body(self) -> Option<u64> {
+        let own = self.own(|route| route.max_body);
+        let bound = own.unwrap_or(self.site.max_body);
+        bound.0.map(|most| most.bytes())
     }
 
     /// What the route itself says.

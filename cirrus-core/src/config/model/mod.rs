@@ -3,6 +3,7 @@
 //! Every value parses where it stands: a field that holds an address holds nothing else.
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
+mod content;
 mod shaping;
 mod site;
 mod upstream;
@@ -17,6 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Written;
 use super::value::{Period, Size};
+pub use content::{
+    CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
+    RewriteConfig,
+};
 pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,

@@ -1,11 +1,6 @@
 //! What is served: sites, their routes, and what routes do.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
+use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
     HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
@@ -14,6 +9,10 @@ use crate::config::value::{
     HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
 };
 use crate::routing::{HostPattern, PathPattern};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What is served under which host names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +43,14 @@ pub struct SiteConfig {
     pub upstream_proxy_protocol: Option<SendProxyProtocol>,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
+    /// Changes to the header of every request to the origin, after everything else that is set on it.
+    pub request_headers: Option<HeaderEditsConfig>,
+    /// Changes to the header of every response of the site, errors included.
+    pub response_headers: Option<HeaderEditsConfig>,
+    /// Which other origins' scripts may read the responses.
+    pub cors: Option<CorsConfig>,
+    /// Whether and how responses are compressed. By default they are not.
+    pub compression: Option<CompressionConfig>,
     /// How often clients may ask, over all routes that do not say otherwise. Every one of them must allow a request.
     pub rate_limit: Vec<RateLimitConfig>,
     /// How many requests are served at the same time, over all routes that do not say otherwise. By default any number.
@@ -128,6 +135,21 @@ pub struct RouteConfig {
     /// Replaces the site's `trace_context` for this route.
     #[serde(default)]
     pub trace_context: Option<bool>,
+    /// Another path for the origin.
+    #[serde(default)]
+    pub rewrite: Option<RewriteConfig>,
+    /// Replaces the site's `request_headers` for this route.
+    #[serde(default)]
+    pub request_headers: Option<HeaderEditsConfig>,
+    /// Replaces the site's `response_headers` for this route.
+    #[serde(default)]
+    pub response_headers: Option<HeaderEditsConfig>,
+    /// Replaces the site's `cors` for this route.
+    #[serde(default)]
+    pub cors: Option<CorsConfig>,
+    /// Replaces the site's `compression` for this route.
+    #[serde(default)]
+    pub compression: Option<CompressionConfig>,
 }
 
 /// To another address.

@@ -1,14 +1,13 @@
 //! What single values may be, beyond their type.
 
-use std::fmt::{self, Display};
-use std::ops::RangeInclusive;
-
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, ConcurrencyConfig, Config, HealthConfig, LimitsConfig, PoolConfig,
+    CacheConfig, ConcurrencyConfig, Config, CorsConfig, HealthConfig, LimitsConfig, PoolConfig,
     RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 
 /// The table a value stands in. Written out only for faults.
 type Table<'a> = fmt::Arguments<'a>;
@@ -49,8 +48,15 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         pool(&site.pool, format_args!("site[{index}].pool"), faults);
+        cors(
+            site.cors.as_ref(),
+            format_args!("site[{index}].cors"),
+            faults,
+        );
         for (number, route) in site.route.iter().enumerate() {
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
+            let at = format_args!("site[{index}].route[{number}].cors");
+            cors(route.cors.as_ref(), at, faults);
         }
     }
 }
@@ -192,6 +198,18 @@ fn shaping(
     }
     if let Some(deadline) = deadline.0 {
         positive(deadline, at, "deadline", faults);
+    }
+}
+
+fn cors(cors: Option<&CorsConfig>, at: Table<'_>, faults: &mut Faults) {
+    if let Some(age) = cors.and_then(|cors| cors.max_age) {
+        within(
+            age,
+            Period::secs(0)..=Period::secs(86_400),
+            at,
+            "max_age",
+            faults,
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use super::Blemish;
 use super::tree::{Entry, Kind, Tree};
 
 /// The tables whose keys are names of header fields.
-const OF_HEADERS: [&str; 2] = ["headers", "upstream_headers"];
+const OF_HEADERS: [&str; 4] = ["add", "headers", "set", "upstream_headers"];
 
 /// Looks through the whole text.
 pub(super) fn find(tree: &Tree, blemishes: &mut Vec<Blemish>) {

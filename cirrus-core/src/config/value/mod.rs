@@ -3,6 +3,7 @@
 
 mod bound;
 mod header;
+mod media;
 mod method;
 mod origin;
 mod period;
@@ -11,9 +12,11 @@ mod rate_key;
 mod size;
 mod status;
 mod text;
+mod web_origin;
 
 pub use bound::{PeriodBound, SizeBound};
 pub use header::{HeaderText, HeaderTitle};
+pub use media::MediaRange;
 pub use method::MethodName;
 pub use origin::OriginUrl;
 pub use period::Period;
@@ -21,6 +24,7 @@ pub use rate::Rate;
 pub use rate_key::RateKey;
 pub use size::Size;
 pub use status::StatusNumber;
+pub use web_origin::WebOrigin;
 
 #[cfg(test)]
 mod tests;

@@ -265,3 +265,85 @@ proptest! {
         let _ = format!("unix:/{text}").parse::<OriginUrl>().map(|value| reads_back(&value));
     }
 }
+
+#[test]
+fn web_origins_are_kept_as_browsers_write_them() {
+    let kept = |text: &str| text.parse::<WebOrigin>().unwrap().to_string();
+    for (written, meant) in [
+        ("*", "*"),
+        ("HTTPS://A.example", "https://a.example"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:443", "http://a.example:443"),
+        ("https://*.A.example:8443", "https://*.a.example:8443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://localhost", "http://localhost"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ] {
+        assert_eq!(kept(written), meant);
+    }
+    for text in [
+        "",
+        "a.example",
+        "https://",
+        "https://a..example",
+        "https://a.example/",
+        "https://a.example/x",
+        "https://a@b.example",
+        "https://a.example:",
+        "https://a.example:65536",
+        "https://a.example:+1",
+        "https://*",
+        "https://*.[::1]",
+        "https://[x]",
+        "https://a.*.example",
+        "null",
+        "https://ä.example",
+    ] {
+        assert!(
+            refused::<WebOrigin>(text).starts_with("not an origin"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn media_ranges_cover_types_whatever_their_case_and_parameters() {
+    let range = |text: &str| text.parse::<MediaRange>().unwrap();
+    assert!(range("Text/HTML").covers("text/html; charset=utf-8"));
+    assert!(range("text/html").covers("TEXT/html"));
+    assert!(range("text/*").covers("text/anything;a=b"));
+    assert!(!range("text/*").covers("textual/anything"));
+    assert!(!range("text/html").covers("text/html2"));
+    assert!(!range("text/html").covers("text"));
+    assert!(!range("text/*").covers("täxt/x"));
+    for text in [
+        "",
+        "text",
+        "text/",
+        "/html",
+        "*/*",
+        "text/h*",
+        "text/html; q=1",
+        "a/b/c",
+    ] {
+        assert!(
+            refused::<MediaRange>(text).starts_with("not a media type"),
+            "{text}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_as_a_web_origin_reads_back(text in r"(https?|app)://(\*\.)?[a-zA-Z.:0-9\[\]-]{0,14}|\PC{0,12}") {
+        if let Ok(origin) = text.parse::<WebOrigin>() {
+            reads_back(&origin);
+            // What names one origin covers that one.
+            let written = origin.to_string();
+            prop_assert_eq!(origin.covers(&written), !written.contains("*.") );
+        }
+        if let Ok(range) = text.parse::<MediaRange>() {
+            reads_back(&range);
+        }
+    }
+}

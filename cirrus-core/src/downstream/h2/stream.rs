@@ -50,11 +50,12 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
 ) {
     let (request, promise) = split(request, &shared);
-    let mut answer = pin!(
-        shared
-            .worker
-            .answer(&shared.connection, &shared.activity, Writer::Map, Box::new(request))
-    );
+    let mut answer = pin!(shared.worker.answer(
+        &shared.connection,
+        &shared.activity,
+        Writer::Map,
+        Box::new(request)
+    ));
     let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
         // A client that gave up needs no answer: whatever is under way for it ends.

@@ -57,8 +57,9 @@ pub(crate) fn is_too_large(error: &(dyn StdError + 'static)) -> bool {
 // === impl BodySizeLayer ===
 
 impl BodySizeLayer {
-    /// At most so many bytes.
-    pub(crate) fn new(most: u64) -> Self {
+    /// At most so many bytes, or any number of them.
+    pub(crate) fn new(most: Option<u64>) -> Self {
+        let most = most.unwrap_or(u64::MAX);
         Self { most }
     }
 }
@@ -86,6 +87,7 @@ impl<H: Handler> Handler for BodySize<H> {
                 Either::Right(async { Err(Error::because(Kind::TooLarge, TooLarge)) })
             }
             Some(_) => Either::Left(self.inner.handle(cx, request)),
+            None if self.most == u64::MAX => Either::Left(self.inner.handle(cx, request)),
             None => {
                 let (left, cells) = (self.most, Arc::clone(&cx.worker.cells));
                 let measured = |body| Body::stream(Measured { body, left, cells });
