@@ -23,8 +23,9 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
+    CacheConfig, CertificatesConfig, ClusterConfig, Config, FilesConfig, ForwardAuthConfig,
+    HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
     RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
 pub use parse::{Document, Format};
@@ -32,4 +33,7 @@ pub use reference::{json_schema, markdown};
 pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Live, Site};
 pub use source::ConfigSource;
-pub use value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
+pub use value::{
+    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl, Size,
+    StatusNumber,
+};

@@ -8,11 +8,15 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::Value;
 
 use super::model::{
-    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig, Config,
-    FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
+    CertificatesConfig, ClusterConfig, Config, FilesConfig, ForwardAuthConfig, HealthConfig,
+    JwtConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
     RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
-use super::value::{HeaderText, HeaderTitle, MethodName, OriginUrl, Period, Size, StatusNumber};
+use super::value::{
+    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl, Size,
+    StatusNumber,
+};
 
 /// A small configuration with a little of everything.
 pub(super) const EXAMPLE: &str = r#"[[listen]]
@@ -269,7 +273,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 7] = [
+    let schemas: [Schema; 10] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -277,6 +281,9 @@ fn values() -> String {
         schema_for!(MethodName),
         schema_for!(HeaderTitle),
         schema_for!(HeaderText),
+        schema_for!(ServiceUrl),
+        schema_for!(PasswordHash),
+        schema_for!(KeyHash),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -312,6 +319,11 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RedirectConfig>(),
         keys_of::<RespondConfig>(),
         keys_of::<FilesConfig>(),
+        keys_of::<AccessConfig>(),
+        keys_of::<BasicAuthConfig>(),
+        keys_of::<ApiKeysConfig>(),
+        keys_of::<JwtConfig>(),
+        keys_of::<ForwardAuthConfig>(),
     ]
     .into_iter()
     .collect()

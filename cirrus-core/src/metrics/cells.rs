@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::cache::CacheOutcome;
+use crate::middleware::access::Reason;
 
 /// A number that only grows. Nobody else writes the line it stands in, so adding costs no traffic between cores.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct Cells {
     pub(crate) ejections: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
+    /// By reason.
+    pub(crate) access_refused: [Counter; Reason::COUNT],
 }
 
 /// How long things took, in buckets.

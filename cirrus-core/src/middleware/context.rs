@@ -38,6 +38,10 @@ pub struct Context {
     pub(crate) error: Option<Kind>,
     /// What its connection is doing, if it is one of our own.
     pub(crate) activity: Option<Arc<Activity>>,
+    /// Who asks, as far as an access policy has found out.
+    pub(crate) user: Option<Arc<str>>,
+    /// The origin is told who asks: its answer may be for that user only.
+    pub(crate) personal: bool,
 }
 
 // === impl Context ===
@@ -66,6 +70,8 @@ impl Context {
             asked: None,
             error: None,
             activity: self.activity.clone(),
+            user: self.user.clone(),
+            personal: self.personal,
         }
     }
 
@@ -103,6 +109,8 @@ impl Context {
             asked: None,
             error: None,
             activity: None,
+            user: None,
+            personal: false,
         }
     }
 }

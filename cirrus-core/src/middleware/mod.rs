@@ -1,6 +1,8 @@
 //! What happens around every request.
 
+pub(crate) mod access;
 mod access_log;
+mod client;
 mod context;
 mod dispatch;
 mod forwarded;

@@ -109,6 +109,8 @@ impl Worker {
             asked: None,
             error: None,
             activity,
+            user: None,
+            personal: false,
         };
         let head = *request.method() == http::Method::HEAD;
         let mut record = Record::new(cx, &request);

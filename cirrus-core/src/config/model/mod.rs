@@ -3,6 +3,7 @@
 //! Every value parses where it stands: a field that holds an address holds nothing else.
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
+mod access;
 mod site;
 mod upstream;
 
@@ -16,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Written;
 use super::value::{Period, Size};
+pub use access::{
+    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
+};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
 };

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::access::{
+    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig,
+};
 use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
 use crate::config::value::{HeaderText, HeaderTitle, MethodName, Period, StatusNumber};
 use crate::routing::{HostPattern, PathPattern};
@@ -32,6 +35,16 @@ pub struct SiteConfig {
     pub health: HealthConfig,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
+    /// Who may come, by address.
+    pub access: Option<AccessConfig>,
+    /// Asks for name and password.
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Asks for a key.
+    pub api_keys: Option<ApiKeysConfig>,
+    /// Asks for a signed token.
+    pub jwt: Option<JwtConfig>,
+    /// Asks another service.
+    pub forward_auth: Option<ForwardAuthConfig>,
     /// What is done with some of the requests. The most specific match wins, whatever the order.
     pub route: Vec<RouteConfig>,
 }
@@ -83,6 +96,21 @@ pub struct RouteConfig {
     /// Replaces the site's `cache` for this route.
     #[serde(default)]
     pub cache: Option<SiteCacheConfig>,
+    /// Who may come, by address. Replaces the site's `access` for this route.
+    #[serde(default)]
+    pub access: Option<AccessConfig>,
+    /// Asks for name and password. Replaces the site's `basic_auth` for this route.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Asks for a key. Replaces the site's `api_keys` for this route.
+    #[serde(default)]
+    pub api_keys: Option<ApiKeysConfig>,
+    /// Asks for a signed token. Replaces the site's `jwt` for this route.
+    #[serde(default)]
+    pub jwt: Option<JwtConfig>,
+    /// Asks another service. Replaces the site's `forward_auth` for this route.
+    #[serde(default)]
+    pub forward_auth: Option<ForwardAuthConfig>,
 }
 
 /// To another address.

@@ -4,7 +4,9 @@
 mod header;
 mod method;
 mod origin;
+mod password;
 mod period;
+mod service;
 mod size;
 mod status;
 mod text;
@@ -12,7 +14,9 @@ mod text;
 pub use header::{HeaderText, HeaderTitle};
 pub use method::MethodName;
 pub use origin::OriginUrl;
+pub use password::{KeyHash, PasswordHash};
 pub use period::Period;
+pub use service::ServiceUrl;
 pub use size::Size;
 pub use status::StatusNumber;
 
