@@ -25,8 +25,9 @@ pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
     CacheConfig, CertificatesConfig, ClusterConfig, Config, FilesConfig, ForwardAuthConfig,
-    HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
+    RedirectConfig, RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -34,6 +35,6 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl, Size,
-    StatusNumber,
+    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl,
+    Size, StatusNumber,
 };

@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
     CertificatesConfig, ClusterConfig, Config, FilesConfig, ForwardAuthConfig, HealthConfig,
-    JwtConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    JwtConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig, RespondConfig,
+    RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl, Size,
-    StatusNumber,
+    HeaderText, HeaderTitle, KeyHash, MethodName, OriginUrl, PasswordHash, Period, ServiceUrl,
+    Size, StatusNumber,
 };
 
 /// A small configuration with a little of everything.

@@ -166,9 +166,13 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
 fn access_refused(state: &State) -> Vec<(&'static str, u64)> {
     let sum = |reason: Reason| {
         let cells = state.engine.cells.iter();
-        cells.map(|cells| cells.access_refused[reason as usize].get()).sum()
+        cells
+            .map(|cells| cells.access_refused[reason as usize].get())
+            .sum()
     };
-    Reason::ALL.map(|reason| (reason.word(), sum(reason))).to_vec()
+    Reason::ALL
+        .map(|reason| (reason.word(), sum(reason)))
+        .to_vec()
 }
 
 fn durations(metric: Metric, state: &State, pick: fn(&Cells) -> &Durations) -> Histogram {

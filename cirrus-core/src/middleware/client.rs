@@ -58,7 +58,9 @@ fn rightmost(
 
 /// `192.0.2.1`, `2001:db8::1`, and both with a port, the second one then in brackets.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     bare.unwrap_or(text)
         .parse()
         .or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()))
@@ -85,7 +87,11 @@ mod tests {
         }
         let trusts = |address: IpAddr| address.to_string().starts_with("10.");
         let name = HeaderName::from_static(name);
-        let element = if name == FORWARDED { forwarded_for } else { address };
+        let element = if name == FORWARDED {
+            forwarded_for
+        } else {
+            address
+        };
         let peer = "10.0.0.1".parse().unwrap();
         rightmost(peer, &headers, &name, element, trusts).to_string()
     }
@@ -117,7 +123,10 @@ mod tests {
         let lines = ["for=1.1.1.1;proto=http, proto=https;For=\"[2001:db8::1]:4711\""];
         assert_eq!(of("forwarded", &lines), "2001:db8::1");
         // An open quote of the client's does not hide what the proxy says.
-        assert_eq!(of("forwarded", &["for=\"1.1.1.1, for=192.0.2.7"]), "192.0.2.7");
+        assert_eq!(
+            of("forwarded", &["for=\"1.1.1.1, for=192.0.2.7"]),
+            "192.0.2.7"
+        );
         assert_eq!(of("forwarded", &["for=_hidden"]), "10.0.0.1");
     }
 

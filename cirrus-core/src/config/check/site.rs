@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::access::AccessCheck;
 use super::origins::origins;
 use crate::cache::Scheme;
 use crate::config::compile::matcher;
@@ -14,7 +15,7 @@ use crate::routing::{Host, Matcher, PathPattern, Table, Template};
 const MOST_SUGGESTIONS: usize = 20;
 
 /// Header fields that are made anew for every message.
-const OURS: [&str; 10] = [
+pub(super) const OURS: [&str; 10] = [
     "connection",
     "content-length",
     "date",
@@ -64,6 +65,7 @@ impl SiteCheck<'_> {
         self.cluster("cluster", site.cluster.as_deref());
         self.own_fields("upstream_headers", site.upstream_headers.keys());
         self.host_field();
+        self.access("").site(site);
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
@@ -77,6 +79,18 @@ impl SiteCheck<'_> {
             format!("{}.{field}", self.path)
         };
         self.faults.error(&path, value, message.into());
+    }
+
+    fn access(&mut self, field: &str) -> AccessCheck<'_> {
+        let path = if field.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}.{field}", self.path)
+        };
+        AccessCheck {
+            path,
+            faults: self.faults,
+        }
     }
 
     fn cluster(&mut self, field: &str, name: Option<&str>) {
@@ -120,6 +134,8 @@ impl SiteCheck<'_> {
             self.faults,
         );
         self.cluster(&format!("{field}.cluster"), route.cluster.as_deref());
+        let site = self.site;
+        self.access(field).route(route, site);
         self.redirect(field, route);
         if let Some(respond) = &route.respond {
             self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());

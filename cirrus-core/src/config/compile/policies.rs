@@ -38,13 +38,19 @@ impl<'a> Written<'a> {
     }
 
     fn basic_auth(self) -> Option<&'a BasicAuthConfig> {
-        self.pick(|site| site.basic_auth.as_ref(), |route| route.basic_auth.as_ref())
-            .filter(|written| written.enable)
+        self.pick(
+            |site| site.basic_auth.as_ref(),
+            |route| route.basic_auth.as_ref(),
+        )
+        .filter(|written| written.enable)
     }
 
     fn api_keys(self) -> Option<&'a ApiKeysConfig> {
-        self.pick(|site| site.api_keys.as_ref(), |route| route.api_keys.as_ref())
-            .filter(|written| written.enable)
+        self.pick(
+            |site| site.api_keys.as_ref(),
+            |route| route.api_keys.as_ref(),
+        )
+        .filter(|written| written.enable)
     }
 
     fn jwt(self) -> Option<&'a JwtConfig> {
@@ -53,8 +59,11 @@ impl<'a> Written<'a> {
     }
 
     fn forward_auth(self) -> Option<&'a ForwardAuthConfig> {
-        self.pick(|site| site.forward_auth.as_ref(), |route| route.forward_auth.as_ref())
-            .filter(|written| written.enable)
+        self.pick(
+            |site| site.forward_auth.as_ref(),
+            |route| route.forward_auth.as_ref(),
+        )
+        .filter(|written| written.enable)
     }
 
     fn pick<T>(
@@ -84,5 +93,8 @@ fn forward_auth(written: &ForwardAuthConfig) -> Option<ForwardAuth> {
     let endpoints = [Endpoint::new(url.origin().clone())].into_iter().collect();
     // Spaces keep its name apart from those of `[[cluster]]`.
     let name = format!("forward auth {url}").into();
-    ForwardAuth::new(written, Arc::new(Cluster::new(name, rules, None, &endpoints, None)))
+    ForwardAuth::new(
+        written,
+        Arc::new(Cluster::new(name, rules, None, &endpoints, None)),
+    )
 }

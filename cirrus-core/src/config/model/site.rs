@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::access::{
-    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig,
-};
+use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
 use crate::config::value::{HeaderText, HeaderTitle, MethodName, Period, StatusNumber};
 use crate::routing::{HostPattern, PathPattern};

@@ -35,7 +35,9 @@ fn has_relative(site: &Arc<SiteConfig>) -> bool {
     named.into_iter().any(|route| {
         let files = route.and_then(|route| route.files.as_ref());
         let files = files.map(|files| &files.directory);
-        access_files(site, route).chain(files).any(|path| path.is_relative())
+        access_files(site, route)
+            .chain(files)
+            .any(|path| path.is_relative())
     })
 }
 
@@ -50,7 +52,9 @@ fn access_files<'a>(
     };
     let basic = basic.iter().flat_map(|basic| &basic.users_file);
     let keys = keys.iter().flat_map(|keys| &keys.keys_file);
-    basic.chain(keys).chain(jwt.iter().flat_map(|jwt| &jwt.jwks_file))
+    basic
+        .chain(keys)
+        .chain(jwt.iter().flat_map(|jwt| &jwt.jwks_file))
 }
 
 /// Every path in a site.
@@ -69,5 +73,7 @@ fn access_paths<'a>(
 ) -> impl Iterator<Item = &'a mut PathBuf> {
     let basic = basic.iter_mut().flat_map(|basic| &mut basic.users_file);
     let keys = keys.iter_mut().flat_map(|keys| &mut keys.keys_file);
-    basic.chain(keys).chain(jwt.iter_mut().flat_map(|jwt| &mut jwt.jwks_file))
+    basic
+        .chain(keys)
+        .chain(jwt.iter_mut().flat_map(|jwt| &mut jwt.jwks_file))
 }

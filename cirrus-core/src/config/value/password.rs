@@ -160,7 +160,10 @@ impl FromStr for KeyHash {
             .strip_prefix("sha256:")
             .filter(|digits| digits.len() == 64 && digits.is_ascii());
         let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.unwrap_or_default().as_bytes().chunks(2)) {
+        for (byte, pair) in hash
+            .iter_mut()
+            .zip(digits.unwrap_or_default().as_bytes().chunks(2))
+        {
             let pair = std::str::from_utf8(pair).unwrap_or_default();
             let digit = |at: usize| pair.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
             if !digit(0) || !digit(1) {
@@ -226,12 +229,27 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_hash_without_repeating_it() {
-        for text in ["hunter2", "", "$", "$2y$", "{SHA}x", "$apr1$a$b", "$6$salt$x", "x$2y$10$"] {
+        for text in [
+            "hunter2",
+            "",
+            "$",
+            "$2y$",
+            "{SHA}x",
+            "$apr1$a$b",
+            "$6$salt$x",
+            "x$2y$10$",
+        ] {
             let error = text.parse::<PasswordHash>().unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
         let costly = bcrypt_of("secret", 4).replacen("$04$", "$31$", 1);
-        assert!(costly.parse::<PasswordHash>().unwrap_err().to_string().contains("4 to 16"));
+        assert!(
+            costly
+                .parse::<PasswordHash>()
+                .unwrap_err()
+                .to_string()
+                .contains("4 to 16")
+        );
         let hungry = "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         assert!(hungry.parse::<PasswordHash>().is_err());
     }
@@ -242,7 +260,14 @@ mod tests {
         let hash: KeyHash = text.parse().unwrap();
         assert_eq!(KeyHash::of(b"secret"), hash);
         assert_eq!(hash.to_string(), text);
-        for wrong in ["", "sha256:", "sha256:+1", &text[..70], &text.replace("2bb", "+bb"), "md5:x"] {
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:+1",
+            &text[..70],
+            &text.replace("2bb", "+bb"),
+            "md5:x",
+        ] {
             assert!(wrong.parse::<KeyHash>().is_err(), "{wrong}");
         }
     }

@@ -77,8 +77,18 @@ mod tests {
             (url.origin().as_str(), url.target().as_str()),
             ("http://auth:9000", "/check?a=/b")
         );
-        assert_eq!("https://auth".parse::<ServiceUrl>().unwrap().to_string(), "https://auth/");
-        for wrong in ["", "auth:9000/check", "ftp://a/", "http://a@b/", "http://a/#b", "http:///x"] {
+        assert_eq!(
+            "https://auth".parse::<ServiceUrl>().unwrap().to_string(),
+            "https://auth/"
+        );
+        for wrong in [
+            "",
+            "auth:9000/check",
+            "ftp://a/",
+            "http://a@b/",
+            "http://a/#b",
+            "http:///x",
+        ] {
             assert!(wrong.parse::<ServiceUrl>().is_err(), "{wrong}");
         }
     }

@@ -32,7 +32,9 @@ impl Address {
         config.allow.iter().for_each(|net| address.add(*net, true));
         // Later, so that what is in both lists is denied.
         config.deny.iter().for_each(|net| address.add(*net, false));
-        address.lengths.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        address
+            .lengths
+            .sort_by_key(|(length, _)| std::cmp::Reverse(*length));
         address
     }
 
@@ -43,7 +45,9 @@ impl Address {
             Some((_, networks)) => {
                 networks.insert(network, allowed);
             }
-            None => self.lengths.push((length, HashMap::from([(network, allowed)]))),
+            None => self
+                .lengths
+                .push((length, HashMap::from([(network, allowed)]))),
         }
     }
 
@@ -124,7 +128,10 @@ mod tests {
 
     #[test]
     fn what_is_both_is_denied() {
-        assert!(!allows(&rules(&["10.0.0.0/8"], &["10.0.0.0/8"]), "10.0.0.1"));
+        assert!(!allows(
+            &rules(&["10.0.0.0/8"], &["10.0.0.0/8"]),
+            "10.0.0.1"
+        ));
     }
 
     #[test]
@@ -133,8 +140,14 @@ mod tests {
         assert!(allows(&from_v4, "::ffff:10.0.0.1"));
         let from_v6 = rules(&["::ffff:10.0.0.0/104"], &[]);
         assert!(allows(&from_v6, "10.255.0.1") && !allows(&from_v6, "11.0.0.1"));
-        assert!(allows(&rules(&["10.9.9.9/8"], &[]), "10.0.0.1"), "bits behind the prefix");
-        assert!(!allows(&rules(&["::/0"], &[]), "10.0.0.1"), "IPv6 is not IPv4");
+        assert!(
+            allows(&rules(&["10.9.9.9/8"], &[]), "10.0.0.1"),
+            "bits behind the prefix"
+        );
+        assert!(
+            !allows(&rules(&["::/0"], &[]), "10.0.0.1"),
+            "IPv6 is not IPv4"
+        );
     }
 
     proptest! {

@@ -68,7 +68,9 @@ impl Check for ApiKeys {
         request: &'a mut Request,
     ) -> Result<(), Refused> {
         let key = self.place.find(request.headers(), request.uri());
-        let owner = key.and_then(|key| self.owner(cx, &key)).ok_or_else(refuse)?;
+        let owner = key
+            .and_then(|key| self.owner(cx, &key))
+            .ok_or_else(refuse)?;
         if !self.forward {
             let mut uri = request.uri().clone();
             self.place.remove(request.headers_mut(), &mut uri);
@@ -86,15 +88,16 @@ impl Check for ApiKeys {
 
 /// A 401 names a scheme (RFC 9110 §15.5.2); none is registered for keys.
 fn refuse() -> Error {
-    Error::new(Kind::Unauthorized)
-        .with_field(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"))
+    Error::new(Kind::Unauthorized).with_field(WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"))
 }
 
 // === impl Keys ===
 
 impl Keys {
     fn new(keys: BTreeMap<String, KeyHash>) -> Self {
-        let by_hash = keys.into_iter().map(|(name, hash)| (*hash.as_bytes(), name.into()));
+        let by_hash = keys
+            .into_iter()
+            .map(|(name, hash)| (*hash.as_bytes(), name.into()));
         Self(by_hash.collect())
     }
 }

@@ -97,9 +97,16 @@ impl BasicAuth {
     async fn verify(&self, cx: &Context, given: Credentials) -> Result<Arc<User>, Error> {
         let from_file = self.file.as_ref().map(|file| file.now(cx));
         let all = [Some(&self.users), from_file.as_deref()];
-        let found = all.iter().flatten().find_map(|users| users.0.get(&*given.name));
+        let found = all
+            .iter()
+            .flatten()
+            .find_map(|users| users.0.get(&*given.name));
         // Whoever tries a name must not learn from the time it takes whether there is such a user.
-        let decoy = || all.iter().flatten().find_map(|users| users.0.values().next());
+        let decoy = || {
+            all.iter()
+                .flatten()
+                .find_map(|users| users.0.values().next())
+        };
         let Some(user) = found.or_else(decoy).cloned() else {
             return Err(self.refuse());
         };
@@ -157,7 +164,10 @@ impl Credentials {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut name = BASE64.decode(text).ok().filter(|bytes| bytes.len() <= LONGEST)?;
+        let mut name = BASE64
+            .decode(text)
+            .ok()
+            .filter(|bytes| bytes.len() <= LONGEST)?;
         let colon = name.iter().position(|&byte| byte == b':')?;
         let password = name.split_off(colon + 1);
         name.truncate(colon);
@@ -173,7 +183,11 @@ impl Users {
         let user = |(name, hash): (String, PasswordHash)| {
             let name: Arc<str> = name.into();
             let proven = ArcSwapOption::empty();
-            let user = User { name: Arc::clone(&name), hash, proven };
+            let user = User {
+                name: Arc::clone(&name),
+                hash,
+                proven,
+            };
             (name, Arc::new(user))
         };
         Self(hashes.into_iter().map(user).collect())
@@ -221,12 +235,20 @@ mod tests {
 
     #[test]
     fn reads_what_clients_send() {
-        let pair = |name: &str, password: &str| Some((name.to_owned(), password.as_bytes().to_vec()));
+        let pair =
+            |name: &str, password: &str| Some((name.to_owned(), password.as_bytes().to_vec()));
         assert_eq!(parsed("YWxpY2U6c2VjcmV0"), pair("alice", "secret"));
         assert_eq!(parsed("YTpiOmM="), pair("a", "b:c"), "colons in a password");
         assert_eq!(parsed("YTpiOmM"), pair("a", "b:c"), "without padding");
         assert_eq!(parsed("Og=="), pair("", ""));
-        for wrong in ["", "YWxpY2U=", "%%%%", "YWxp Y2U6", "YWxpY2U6c2Vjcm_0", "/zph"] {
+        for wrong in [
+            "",
+            "YWxpY2U=",
+            "%%%%",
+            "YWxp Y2U6",
+            "YWxpY2U6c2Vjcm_0",
+            "/zph",
+        ] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
         assert_eq!(parsed(&BASE64.encode(vec![b':'; LONGEST + 1])), None);
@@ -234,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_realm_stays_within_its_quotes() {
-        assert_eq!(challenge(r#"a"b\c"#), r#"Basic realm="a\"b\\c", charset="UTF-8""#);
+        assert_eq!(
+            challenge(r#"a"b\c"#),
+            r#"Basic realm="a\"b\\c", charset="UTF-8""#
+        );
     }
 
     fn user(password: &str) -> Arc<User> {
@@ -256,7 +281,10 @@ mod tests {
         tokio::time::advance(REMEMBERED).await;
         assert!(user.prove(&closed, b"secret".to_vec()).await.is_err());
         assert!(!user.prove(&gate, b"wrong".to_vec()).await.unwrap());
-        assert!(user.prove(&closed, b"wrong".to_vec()).await.is_err(), "what is wrong is not");
+        assert!(
+            user.prove(&closed, b"wrong".to_vec()).await.is_err(),
+            "what is wrong is not"
+        );
     }
 
     proptest! {

@@ -20,7 +20,9 @@ where
             continue;
         }
         let at = |error: &dyn Display| format!("line {number}: {error}");
-        let (name, value) = line.split_once(':').ok_or_else(|| at(&"`NAME:HASH` is expected"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| at(&"`NAME:HASH` is expected"))?;
         if let Some(fault) = name_fault(name) {
             return Err(at(&fault));
         }
@@ -47,13 +49,21 @@ mod tests {
     #[test]
     fn names_and_values() {
         let read = entries::<u32>("\u{feff}# users\r\n\r\nalice:1\r\n  bob: 2 \n").unwrap();
-        assert_eq!(read, BTreeMap::from([("alice".into(), 1), ("bob".into(), 2)]));
+        assert_eq!(
+            read,
+            BTreeMap::from([("alice".into(), 1), ("bob".into(), 2)])
+        );
         assert!(entries::<u32>("").unwrap().is_empty());
     }
 
     #[test]
     fn says_where_and_not_what() {
-        for (text, line) in [("a:1\nsecret", 2), ("a:secret", 1), (":1", 1), ("a:1\n\na:2", 3)] {
+        for (text, line) in [
+            ("a:1\nsecret", 2),
+            ("a:secret", 1),
+            (":1", 1),
+            ("a:1\n\na:2", 3),
+        ] {
             let error = entries::<u32>(text).unwrap_err();
             assert!(error.starts_with(&format!("line {line}: ")), "{error}");
             assert!(!error.contains("secret"), "{error}");

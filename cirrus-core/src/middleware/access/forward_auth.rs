@@ -72,7 +72,10 @@ impl ForwardAuth {
         // Last, so that nothing that is handed on takes their place.
         to.insert(header::HOST, self.authority.clone());
         to.insert(&CDN_LOOP, cx.worker.engine.token.clone());
-        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str);
         for (name, value) in [
             ("x-forwarded-method", request.method().as_str()),
             ("x-forwarded-uri", target),

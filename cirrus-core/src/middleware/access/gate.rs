@@ -56,9 +56,15 @@ impl Gate {
         known: impl Fn() -> bool,
         work: impl FnOnce() -> bool + Send + 'static,
     ) -> Result<bool, Error> {
-        let full = || Error::because(Kind::Overload, "too many passwords to check").retry_after(SOON);
-        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| full())?;
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| full())?;
+        let full =
+            || Error::because(Kind::Overload, "too many passwords to check").retry_after(SOON);
+        let place = Arc::clone(&self.room)
+            .try_acquire_owned()
+            .map_err(|_| full())?;
+        let turn = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|_| full())?;
         if known() {
             return Ok(true);
         }
@@ -67,7 +73,8 @@ impl Gate {
             drop((turn, place));
             right
         });
-        job.await.map_err(|error| Error::because(Kind::Internal, error))
+        job.await
+            .map_err(|error| Error::because(Kind::Internal, error))
     }
 }
 
@@ -85,12 +92,15 @@ mod tests {
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..20).map(|_| {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
-            gate.work(|| false, move || {
-                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(2));
-                running.fetch_sub(1, Ordering::SeqCst);
-                true
-            })
+            gate.work(
+                || false,
+                move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(2));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    true
+                },
+            )
         });
         assert!(join_all(jobs).await.into_iter().all(|right| right.unwrap()));
         assert_eq!(most.load(Ordering::SeqCst), 2);
@@ -102,16 +112,25 @@ mod tests {
         let (release, hold) = std::sync::mpsc::channel::<()>();
         let found = AtomicBool::new(false);
         let first = gate.work(|| false, move || hold.recv().is_ok());
-        let second = gate.work(|| found.load(Ordering::SeqCst), || unreachable!("known by then"));
+        let second = gate.work(
+            || found.load(Ordering::SeqCst),
+            || unreachable!("known by then"),
+        );
         let third = async {
             tokio::task::yield_now().await;
             let refused = gate.work(|| false, || true).await.unwrap_err();
-            assert_eq!((refused.status().as_u16(), refused.wait()), (503, Some(SOON)));
+            assert_eq!(
+                (refused.status().as_u16(), refused.wait()),
+                (503, Some(SOON))
+            );
             found.store(true, Ordering::SeqCst);
             release.send(()).unwrap();
         };
         let (first, second, ()) = tokio::join!(first, second, third);
         assert!(first.unwrap() && second.unwrap());
-        assert!(gate.work(|| false, || true).await.unwrap(), "places are given back");
+        assert!(
+            gate.work(|| false, || true).await.unwrap(),
+            "places are given back"
+        );
     }
 }

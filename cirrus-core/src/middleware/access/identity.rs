@@ -56,18 +56,29 @@ mod tests {
     fn removes_every_spelling() {
         let identity = Identity::new([HeaderName::from_static("x-user-name")]);
         let mut headers = HeaderMap::new();
-        for name in ["x-user-name", "x_user-name", "x_user_name", "x-user", "x-user-names"] {
+        for name in [
+            "x-user-name",
+            "x_user-name",
+            "x_user_name",
+            "x-user",
+            "x-user-names",
+        ] {
             headers.append(name, HeaderValue::from_static("root"));
         }
         identity.strip(&mut headers);
-        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
         assert_eq!(left, ["x-user", "x-user-names"]);
     }
 
     #[test]
     fn a_text_cannot_become_a_second_field() {
         let mut headers = HeaderMap::new();
-        tell(&mut headers, &HeaderName::from_static("x-user"), "a\r\nx-admin: yes");
+        tell(
+            &mut headers,
+            &HeaderName::from_static("x-user"),
+            "a\r\nx-admin: yes",
+        );
         assert!(headers.is_empty());
     }
 }

@@ -34,7 +34,10 @@ impl Keys {
             .map_err(|error| format!("not a JSON Web Key Set: {error}"))?;
         let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::read).collect();
         if keys.is_empty() {
-            return Err("no key in it can check signatures: RSA, P-256, P-384, Ed25519 and oct keys can".to_owned());
+            return Err(
+                "no key in it can check signatures: RSA, P-256, P-384, Ed25519 and oct keys can"
+                    .to_owned(),
+            );
         }
         Ok(Self(keys))
     }
@@ -59,7 +62,8 @@ impl Keys {
 impl Key {
     fn read(value: serde_json::Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
-        if matches!(jwk.common.public_key_use, Some(ref usage) if *usage != PublicKeyUse::Signature) {
+        if matches!(jwk.common.public_key_use, Some(ref usage) if *usage != PublicKeyUse::Signature)
+        {
             return None;
         }
         let named = match jwk.common.key_algorithm {
@@ -73,7 +77,9 @@ impl Key {
                 EllipticCurve::P384 => Algorithm::ES384,
                 _ => return None,
             }),
-            AlgorithmParameters::OctetKeyPair(key) if key.curve != EllipticCurve::Ed25519 => return None,
+            AlgorithmParameters::OctetKeyPair(key) if key.curve != EllipticCurve::Ed25519 => {
+                return None;
+            }
             AlgorithmParameters::OctetKey(key) if key.value.is_empty() => return None,
             _ => None,
         };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Once};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
@@ -63,17 +63,29 @@ impl Jwt {
         let told = config.claims_to_headers.iter();
         Self {
             place,
-            keys: config.jwks_file.as_deref().map(|path| Watched::open(path, Keys::parse)),
+            keys: config
+                .jwks_file
+                .as_deref()
+                .map(|path| Watched::open(path, Keys::parse)),
             rules: Rules::new(config),
-            claims_to_headers: told.map(|(claim, name)| (claim.clone(), name.to_name())).collect(),
+            claims_to_headers: told
+                .map(|(claim, name)| (claim.clone(), name.to_name()))
+                .collect(),
             identity: Identity::new(config.claims_to_headers.values().map(|name| name.to_name())),
             forward: config.forward,
         }
     }
 
     fn claims(&self, cx: &Context, request: &Request) -> Result<Claims, Fault> {
-        let token = self.place.find(request.headers(), request.uri()).ok_or(Fault::Missing)?;
-        let keys = self.keys.as_ref().map(|keys| keys.now(cx)).unwrap_or_default();
+        let token = self
+            .place
+            .find(request.headers(), request.uri())
+            .ok_or(Fault::Missing)?;
+        let keys = self
+            .keys
+            .as_ref()
+            .map(|keys| keys.now(cx))
+            .unwrap_or_default();
         let now = cx.worker.engine.clock.now().as_millis() as f64 / 1e3;
         self.rules.claims(&token, &keys, now)
     }
@@ -145,7 +157,9 @@ impl Rules {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway: config.leeway.as_duration().as_secs_f64(),
-            required: required.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            required: required
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
         }
     }
 
@@ -154,7 +168,9 @@ impl Rules {
         let claims = self.signed(token, keys)?;
         self.in_time(&claims, now)?;
         let lacks = |(name, value): &(String, String)| {
-            !claims.get(name).is_some_and(|claim| holds(name, claim, value))
+            !claims
+                .get(name)
+                .is_some_and(|claim| holds(name, claim, value))
         };
         if self.required.iter().any(lacks) {
             return Err(Fault::Insufficient);
@@ -205,7 +221,10 @@ impl Rules {
         let invalid = |what: &str| Fault::Invalid(what.to_owned());
         let seconds = |name: &str| match claims.get(name) {
             None => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or_else(|| invalid("a time that is no number")),
+            Some(value) => value
+                .as_f64()
+                .map(Some)
+                .ok_or_else(|| invalid("a time that is no number")),
         };
         let ends = seconds("exp")?.ok_or_else(|| invalid("no `exp`"))?;
         if ends + self.leeway <= now {
@@ -225,9 +244,9 @@ fn holds(name: &str, claim: &Value, required: &str) -> bool {
         _ if required == "*" => true,
         // Scopes are words in one string (RFC 8693 §4.2).
         Value::String(words) if name == "scope" => words.split(' ').any(|word| word == required),
-        Value::Array(elements) => {
-            elements.iter().any(|element| !element.is_array() && holds(name, element, required))
-        }
+        Value::Array(elements) => elements
+            .iter()
+            .any(|element| !element.is_array() && holds(name, element, required)),
         Value::Object(_) => false,
         claim => text(claim).as_deref() == Some(required),
     }
@@ -257,12 +276,14 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         let (error, challenge) = match fault {
             Fault::Missing => (Self::new(Kind::Unauthorized), "Bearer"),
-            Fault::Invalid(why) => {
-                (Self::because(Kind::Unauthorized, why), "Bearer error=\"invalid_token\"")
-            }
-            Fault::Insufficient => {
-                (Self::new(Kind::Forbidden), "Bearer error=\"insufficient_scope\"")
-            }
+            Fault::Invalid(why) => (
+                Self::because(Kind::Unauthorized, why),
+                "Bearer error=\"invalid_token\"",
+            ),
+            Fault::Insufficient => (
+                Self::new(Kind::Forbidden),
+                "Bearer error=\"insufficient_scope\"",
+            ),
         };
         error.with_field(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }

@@ -70,7 +70,9 @@ fn one<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
 fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(COOKIE).iter();
     let crumbs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    crumbs.map(<[u8]>::trim_ascii).filter(|crumb| !crumb.is_empty())
+    crumbs
+        .map(<[u8]>::trim_ascii)
+        .filter(|crumb| !crumb.is_empty())
 }
 
 /// The value of a cookie of this name.
@@ -80,11 +82,16 @@ fn named<'a>(crumb: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 fn remove_cookie(headers: &mut HeaderMap, name: &str) {
-    let kept: Vec<&[u8]> = crumbs(headers).filter(|crumb| named(crumb, name).is_none()).collect();
+    let kept: Vec<&[u8]> = crumbs(headers)
+        .filter(|crumb| named(crumb, name).is_none())
+        .collect();
     let kept = kept.join(&b"; "[..]);
     headers.remove(COOKIE);
     // What has been a part of a value is one.
-    if let Some(value) = HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()) {
+    if let Some(value) = HeaderValue::from_bytes(&kept)
+        .ok()
+        .filter(|_| !kept.is_empty())
+    {
         headers.insert(COOKIE, value);
     }
 }
@@ -104,7 +111,10 @@ fn decoded(text: &str) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let code = bytes.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(hex);
+        let code = bytes
+            .get(at + 1..at + 3)
+            .filter(|_| byte == b'%')
+            .and_then(hex);
         out.push(match (byte, code) {
             (_, Some(code)) => code,
             (b'+', _) => b' ',
@@ -146,7 +156,9 @@ mod tests {
     use super::*;
 
     fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
-        let pairs = values.iter().map(|value| (HeaderName::from_static(name), value.parse().unwrap()));
+        let pairs = values
+            .iter()
+            .map(|value| (HeaderName::from_static(name), value.parse().unwrap()));
         pairs.collect()
     }
 
@@ -157,16 +169,25 @@ mod tests {
     #[test]
     fn a_credential_stands_there_once_or_not_at_all() {
         let key = Place::Header(HeaderName::from_static("x-key"));
-        assert_eq!(find(&key, &headers("x-key", &["a"]), "/").as_deref(), Some("a"));
+        assert_eq!(
+            find(&key, &headers("x-key", &["a"]), "/").as_deref(),
+            Some("a")
+        );
         assert_eq!(find(&key, &headers("x-key", &["a", "b"]), "/"), None);
         let query = Place::Query("key".into());
         let none = HeaderMap::new();
-        assert_eq!(find(&query, &none, "/?a=1&k%65y=b%2Bc+d").as_deref(), Some("b+c d"));
+        assert_eq!(
+            find(&query, &none, "/?a=1&k%65y=b%2Bc+d").as_deref(),
+            Some("b+c d")
+        );
         assert_eq!(find(&query, &none, "/?key=a&key=a"), None);
         let cookie = Place::Cookie("token".into());
         let crumbs = headers("cookie", &["a=1; token=\"x\"; b=2"]);
         assert_eq!(find(&cookie, &crumbs, "/").as_deref(), Some("x"));
-        assert_eq!(find(&cookie, &headers("cookie", &["token=a", "token=b"]), "/"), None);
+        assert_eq!(
+            find(&cookie, &headers("cookie", &["token=a", "token=b"]), "/"),
+            None
+        );
         for (field, token) in [
             ("Bearer a.b.c", Some("a.b.c")),
             ("bearer  x", Some("x")),
@@ -174,9 +195,19 @@ mod tests {
             ("Bearer ", None),
             ("Basic x", None),
         ] {
-            assert_eq!(find(&Place::Bearer, &headers("authorization", &[field]), "/").as_deref(), token);
+            assert_eq!(
+                find(&Place::Bearer, &headers("authorization", &[field]), "/").as_deref(),
+                token
+            );
         }
-        assert_eq!(find(&Place::Bearer, &headers("authorization", &["Bearer a", "Bearer a"]), "/"), None);
+        assert_eq!(
+            find(
+                &Place::Bearer,
+                &headers("authorization", &["Bearer a", "Bearer a"]),
+                "/"
+            ),
+            None
+        );
     }
 
     #[test]

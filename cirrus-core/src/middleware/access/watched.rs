@@ -61,7 +61,10 @@ impl<T: Default + Send + Sync + 'static> Watched<T> {
     /// What it says.
     pub(super) fn now(self: &Arc<Self>, cx: &Context) -> Arc<T> {
         let engine = &cx.worker.engine;
-        let (now, last) = (engine.clock.now().as_millis(), self.looked.load(Ordering::Relaxed));
+        let (now, last) = (
+            engine.clock.now().as_millis(),
+            self.looked.load(Ordering::Relaxed),
+        );
         // Either way: a clock that was set back must not stop this.
         if now.abs_diff(last) >= LOOK && self.claim(last, now) {
             let watched = Arc::clone(self);
@@ -136,7 +139,9 @@ fn read(path: &Path, seen: Option<Stamp>) -> Result<(Stamp, Option<String>), Str
     }
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(LARGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     if text.len() as u64 > LARGEST {
         return Err(format!("is larger than {} MiB", LARGEST >> 20));
     }
