@@ -566,7 +566,7 @@ async fn without_a_verdict_nobody_passes() {
         .await;
     let (_proxy, mut client) = start(&origin, &judged(&slow.url(), ", timeout = \"50ms\"")).await;
     assert_eq!(client.get("/").await.status, 503);
-    let garbage = cirrus_core::testing::origin::scripted(b"nonsense\r\n\r\n").await;
+    let garbage = cirrus_core::testing::scripted(b"nonsense\r\n\r\n").await;
     let (_proxy, mut client) = start(&origin, &judged(&garbage.url(), "")).await;
     assert_eq!(client.get("/").await.status, 503);
     assert_eq!(origin.count(), 0);
