@@ -1,16 +1,18 @@
 //! What a route asks for around its action: who may come, how often, and what is changed on the way.
 
+use std::sync::Arc;
+
 use super::Stack;
 use super::access::{AccessLayer, Address, ApiKeys, BasicAuth, Check, ForwardAuth, Jwt};
 
 /// The layers around a route, as far as they are asked for: what is not asked for costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
-    pub(crate) access: Option<Address>,
-    pub(crate) basic_auth: Option<BasicAuth>,
-    pub(crate) api_keys: Option<ApiKeys>,
-    pub(crate) jwt: Option<Jwt>,
-    pub(crate) forward_auth: Option<ForwardAuth>,
+    pub(crate) access: Option<Arc<Address>>,
+    pub(crate) basic_auth: Option<Arc<BasicAuth>>,
+    pub(crate) api_keys: Option<Arc<ApiKeys>>,
+    pub(crate) jwt: Option<Arc<Jwt>>,
+    pub(crate) forward_auth: Option<Arc<ForwardAuth>>,
 }
 
 // === impl Policies ===
@@ -29,7 +31,7 @@ impl Policies {
     }
 }
 
-fn guarded(policy: Option<impl Check + std::fmt::Debug>, stack: Stack) -> Stack {
+fn guarded(policy: Option<Arc<impl Check>>, stack: Stack) -> Stack {
     use tower_layer::Layer;
     match policy {
         Some(policy) => Stack::new(AccessLayer::new(policy).layer(stack)),

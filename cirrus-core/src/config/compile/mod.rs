@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use self::policies::Written;
+use self::policies::{Shared, Written};
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{
@@ -114,12 +114,14 @@ impl Compiler {
             name: Arc::clone(&name),
             used: Vec::new(),
         };
+        let shared = Shared::default();
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
         for (index, route) in config.route.iter().enumerate() {
             let stack = parts.route(index, route);
             let written = Written {
                 site: config,
                 route: Some(route),
+                shared: &shared,
             };
             routes.push((matcher(route), written.policies().around(stack)));
         }
@@ -128,6 +130,7 @@ impl Compiler {
             let written = Written {
                 site: config,
                 route: None,
+                shared: &shared,
             };
             routes.push((
                 Matcher::new(PathPattern::default()),

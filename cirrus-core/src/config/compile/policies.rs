@@ -1,11 +1,9 @@
 //! The policies of a route: its own, or else its site's.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::config::model::{
-    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, HealthConfig, JwtConfig,
-    RouteConfig, SiteConfig,
-};
+use crate::config::model::{ForwardAuthConfig, HealthConfig, RouteConfig, SiteConfig};
 use crate::discovery::Endpoint;
 use crate::health::Ejection;
 use crate::middleware::Policies;
@@ -18,60 +16,75 @@ pub(super) struct Written<'a> {
     pub(super) site: &'a SiteConfig,
     /// `None` where no route matches and the site's own origins answer.
     pub(super) route: Option<&'a RouteConfig>,
+    pub(super) shared: &'a Shared,
+}
+
+/// The site's own policies, each made once for all its routes: they share what is read from files and remembered.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    access: OnceCell<Option<Arc<Address>>>,
+    basic_auth: OnceCell<Option<Arc<BasicAuth>>>,
+    api_keys: OnceCell<Option<Arc<ApiKeys>>>,
+    jwt: OnceCell<Option<Arc<Jwt>>>,
+    forward_auth: OnceCell<Option<Arc<ForwardAuth>>>,
 }
 
 // === impl Written ===
 
-impl<'a> Written<'a> {
+impl Written<'_> {
     pub(super) fn policies(self) -> Policies {
+        let Self {
+            site,
+            route,
+            shared,
+        } = self;
         Policies {
-            access: self.access().map(Address::new),
-            basic_auth: self.basic_auth().map(BasicAuth::new),
-            api_keys: self.api_keys().map(ApiKeys::new),
-            jwt: self.jwt().map(Jwt::new),
-            forward_auth: self.forward_auth().and_then(forward_auth),
+            access: pick(
+                route.and_then(|route| route.access.as_ref()),
+                site.access.as_ref(),
+                &shared.access,
+                |written| Some(Address::new(written)),
+            ),
+            basic_auth: pick(
+                route.and_then(|route| route.basic_auth.as_ref()),
+                site.basic_auth.as_ref(),
+                &shared.basic_auth,
+                |written| written.enable.then(|| BasicAuth::new(written)),
+            ),
+            api_keys: pick(
+                route.and_then(|route| route.api_keys.as_ref()),
+                site.api_keys.as_ref(),
+                &shared.api_keys,
+                |written| written.enable.then(|| ApiKeys::new(written)),
+            ),
+            jwt: pick(
+                route.and_then(|route| route.jwt.as_ref()),
+                site.jwt.as_ref(),
+                &shared.jwt,
+                |written| written.enable.then(|| Jwt::new(written)),
+            ),
+            forward_auth: pick(
+                route.and_then(|route| route.forward_auth.as_ref()),
+                site.forward_auth.as_ref(),
+                &shared.forward_auth,
+                |written| written.enable.then(|| forward_auth(written)).flatten(),
+            ),
         }
     }
+}
 
-    fn access(self) -> Option<&'a AccessConfig> {
-        self.pick(|site| site.access.as_ref(), |route| route.access.as_ref())
-    }
-
-    fn basic_auth(self) -> Option<&'a BasicAuthConfig> {
-        self.pick(
-            |site| site.basic_auth.as_ref(),
-            |route| route.basic_auth.as_ref(),
-        )
-        .filter(|written| written.enable)
-    }
-
-    fn api_keys(self) -> Option<&'a ApiKeysConfig> {
-        self.pick(
-            |site| site.api_keys.as_ref(),
-            |route| route.api_keys.as_ref(),
-        )
-        .filter(|written| written.enable)
-    }
-
-    fn jwt(self) -> Option<&'a JwtConfig> {
-        self.pick(|site| site.jwt.as_ref(), |route| route.jwt.as_ref())
-            .filter(|written| written.enable)
-    }
-
-    fn forward_auth(self) -> Option<&'a ForwardAuthConfig> {
-        self.pick(
-            |site| site.forward_auth.as_ref(),
-            |route| route.forward_auth.as_ref(),
-        )
-        .filter(|written| written.enable)
-    }
-
-    fn pick<T>(
-        self,
-        site: fn(&'a SiteConfig) -> Option<&'a T>,
-        route: fn(&'a RouteConfig) -> Option<&'a T>,
-    ) -> Option<&'a T> {
-        self.route.and_then(route).or_else(|| site(self.site))
+/// The route's own, or else the one that it shares.
+fn pick<C, P>(
+    own: Option<&C>,
+    site: Option<&C>,
+    shared: &OnceCell<Option<Arc<P>>>,
+    make: impl Fn(&C) -> Option<P>,
+) -> Option<Arc<P>> {
+    match own {
+        Some(own) => make(own).map(Arc::new),
+        None => shared
+            .get_or_init(|| site.and_then(make).map(Arc::new))
+            .clone(),
     }
 }
 

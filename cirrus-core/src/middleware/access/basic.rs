@@ -114,8 +114,10 @@ impl BasicAuth {
             user.prove(Gate::shared(), given.password).await?
         } else {
             let decoy = Arc::clone(&user);
-            let work = move || decoy.hash.is_of(&given.password) && false;
-            Gate::shared().work(|| false, work).await?
+            let work = move || decoy.hash.is_of(&given.password);
+            // Only for the time that it takes.
+            let _ = Gate::shared().work(|| false, work).await?;
+            false
         };
         if right { Ok(user) } else { Err(self.refuse()) }
     }

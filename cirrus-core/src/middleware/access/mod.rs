@@ -108,8 +108,8 @@ impl<E: Into<Error>> From<E> for Refused {
 // === impl AccessLayer ===
 
 impl<C> AccessLayer<C> {
-    pub(crate) fn new(policy: C) -> Self {
-        Self(Arc::new(policy))
+    pub(crate) fn new(policy: Arc<C>) -> Self {
+        Self(policy)
     }
 }
 

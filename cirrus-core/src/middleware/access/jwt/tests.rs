@@ -13,10 +13,12 @@ use super::*;
 
 const NOW: f64 = 1_800_000_000.0;
 
+type Sign = dyn Fn(&[u8]) -> Vec<u8>;
+
 /// Signs, and tells its own public half.
 struct Signer {
     jwk: Value,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Box<Sign>,
 }
 
 impl Signer {
@@ -188,10 +190,7 @@ fn the_key_is_the_one_that_is_named() {
     invalid(ask(json!({"alg": "ES384", "kid": "1"}), &both));
     let critical = json!({"alg": "ES256", "kid": "1", "crit": ["exp"]});
     assert_eq!(invalid(ask(critical, &both)), "critical extensions");
-    assert_eq!(
-        invalid(rules().claims("a.b.c", &Keys::default(), NOW)).is_empty(),
-        false
-    );
+    invalid(rules().claims("a.b.c", &Keys::default(), NOW));
 }
 
 #[test]
@@ -207,7 +206,7 @@ fn a_key_is_used_as_it_says() {
     assert!(parse(with(signer.jwk.clone(), "use", json!("enc"))).is_err());
     assert!(parse(with(signer.jwk.clone(), "alg", json!("ES384"))).is_err());
     assert!(parse(with(signer.jwk.clone(), "alg", json!("RS256"))).is_err());
-    assert!(parse(with(signer.jwk.clone(), "crv", json!("P-521"))).is_err());
+    assert!(parse(with(signer.jwk, "crv", json!("P-521"))).is_err());
     for text in ["", "{}", "[]", "{\"keys\":[]}", "{\"keys\":5}"] {
         assert!(Keys::parse(text).is_err(), "{text}");
     }
