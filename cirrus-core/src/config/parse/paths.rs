@@ -77,3 +77,30 @@ fn access_paths<'a>(
         .chain(keys)
         .chain(jwt.iter_mut().flat_map(|jwt| &mut jwt.jwks_file))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Format;
+
+    #[test]
+    fn files_of_access_policies_start_at_the_configuration() {
+        let toml = "[[site]]\nhosts = [\"*\"]\nbasic_auth = { users_file = \"u\", enable = false }\n\
+                    [[site.route]]\nrespond = {}\n\
+                    api_keys = { keys_file = \"k\", enable = false }\n\
+                    jwt = { jwks_file = \"/j\", enable = false }\n";
+        let (mut config, _) = Config::parse(toml, Format::Toml).unwrap();
+        config.resolve_paths(Path::new("/etc/cirrus"));
+        let site = &config.site[0];
+        let found: Vec<_> = access_files(site, None)
+            .chain(access_files(site, Some(&site.route[0])))
+            .collect();
+        assert_eq!(
+            found,
+            ["/etc/cirrus/u", "/etc/cirrus/k", "/j"].map(Path::new)
+        );
+        let before = Arc::clone(&config.site[0]);
+        config.resolve_paths(Path::new("/elsewhere"));
+        assert!(Arc::ptr_eq(&before, &config.site[0]), "nothing to change");
+    }
+}
