@@ -37,7 +37,7 @@ pub struct KeyHash([u8; 32]);
 
 written_as_text!(
     PasswordHash,
-    title: "password hash",
+    title: "password digest",
     expected: "the hash of a password, bcrypt or Argon2, for example from `htpasswd -nB NAME`",
     pattern: "^\\$(2[aby]|argon2(id|i|d))\\$.+$",
     example: "$2y$10$CwTycUXWue0Thq9StjUM0uJ8z1UDS4rI3BmQ5xUYQdXhW3Xl4PRHS"
@@ -45,7 +45,7 @@ written_as_text!(
 
 written_as_text!(
     KeyHash,
-    title: "key hash",
+    title: "key digest",
     expected: "`sha256:` and the SHA-256 of the key in hexadecimal digits, for example from `printf %s KEY | sha256sum`",
     pattern: "^sha256:[0-9A-Fa-f]{64}$",
     example: "sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
