@@ -1,5 +1,6 @@
 //! The engine with the store in memory, over real sockets: what is stored, what is served from it, and to whom.
 
+mod access;
 mod collapsing;
 mod compressing;
 mod freshness;

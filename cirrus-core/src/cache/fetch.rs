@@ -8,7 +8,7 @@ use super::flight::Leader;
 use super::layer::void;
 use super::meta::{Freshness, Meta};
 use super::outcome::{Forward, Forwarded};
-use super::policy::{Refusal, Times};
+use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
 use super::serve::mark;
 use super::store::{Fill, StoreError, Stored};
@@ -166,13 +166,17 @@ impl<S: Handler> Visit<'_, S> {
         headers: &HeaderMap,
         times: Times,
     ) -> Result<Meta, Refusal> {
-        describe(
+        let meta = describe(
             &self.request.headers,
             status,
             headers,
             &self.shared.rules,
             times,
-        )
+        )?;
+        if self.cx.personal && !is_for_all(headers) {
+            return Err(Refusal::Authorization);
+        }
+        Ok(meta)
     }
 
     fn hand_on(&mut self, mut response: Response, forwarded: Forwarded) -> Response {

@@ -250,6 +250,13 @@ fn permits_authorized(control: &Control) -> bool {
     control.public || control.s_maxage.is_some() || control.must_revalidate
 }
 
+/// Whether a response says that it is for everybody, though the origin knew who asked. Stricter than §3.5: an origin that
+/// learns the user from a field of ours may not think of it as `Authorization`.
+pub(super) fn is_for_all(headers: &HeaderMap) -> bool {
+    let control = Control::of_response(headers);
+    control.public || control.s_maxage.is_some()
+}
+
 /// How long it is fresh after its generation (§4.2.1), without any heuristic; `None` if nothing says so.
 fn lifetime(
     status: StatusCode,

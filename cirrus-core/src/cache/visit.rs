@@ -196,7 +196,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     fn is_authorized(&self) -> bool {
-        self.request.headers.contains_key(AUTHORIZATION)
+        self.cx.personal || self.request.headers.contains_key(AUTHORIZATION)
     }
 
     fn refuse(&mut self) -> Response {

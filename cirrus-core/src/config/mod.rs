@@ -23,12 +23,13 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding, CorsConfig,
-    FilesConfig, HeaderEditsConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig,
-    RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
+    CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
+    ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
+    HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
+    OriginConfig, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig,
+    RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -36,6 +37,6 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey,
-    Size, SizeBound, StatusNumber, WebOrigin,
+    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
+    PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
 };

@@ -1,15 +1,16 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessLogConfig, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, FilesConfig, HeaderEditsConfig,
-    HealthConfig, LimitsConfig, ListenConfig, OriginConfig, PoolConfig, RateLimitConfig,
-    RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
+    CertificatesConfig, ClusterConfig, CompressionConfig, ConcurrencyConfig, Config, CorsConfig,
+    FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig,
+    ListenConfig, OriginConfig, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
+    RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, MediaRange, MethodName, OriginUrl, Period, PeriodBound, Rate, RateKey,
-    Size, SizeBound, StatusNumber, WebOrigin,
+    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
+    PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -272,7 +273,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 13] = [
+    let schemas: [Schema; 16] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -286,6 +287,9 @@ fn values() -> String {
         schema_for!(RateKey),
         schema_for!(MediaRange),
         schema_for!(WebOrigin),
+        schema_for!(ServiceUrl),
+        schema_for!(PasswordHash),
+        schema_for!(KeyHash),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -330,6 +334,11 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<HeaderEditsConfig>(),
         keys_of::<CorsConfig>(),
         keys_of::<CompressionConfig>(),
+        keys_of::<AccessConfig>(),
+        keys_of::<BasicAuthConfig>(),
+        keys_of::<ApiKeysConfig>(),
+        keys_of::<JwtConfig>(),
+        keys_of::<ForwardAuthConfig>(),
     ]
     .into_iter()
     .collect()

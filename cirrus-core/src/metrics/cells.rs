@@ -1,12 +1,11 @@
 //! Counters that one worker writes and a scrape reads.
 
+use crate::cache::CacheOutcome;
+use crate::middleware::access::Reason;
+use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use http::StatusCode;
-
-use crate::cache::CacheOutcome;
 
 /// A number that only grows. Nobody else writes the line it stands in, so adding costs no traffic between cores.
 #[derive(Debug, Default)]
@@ -51,6 +50,8 @@ pub(crate) struct Cells {
     pub(crate) bodies_too_large: Counter,
     pub(crate) compression_in: Counter,
     pub(crate) compression_out: Counter,
+    /// By reason.
+    pub(crate) access_refused: [Counter; Reason::COUNT],
 }
 
 /// How long things took, in buckets.

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use super::cells::{BOUNDS, Cells, Counter, Durations};
 use super::names::{self, Metric};
 use crate::cache::CacheOutcome;
+use crate::middleware::access::Reason;
 use crate::server::admin::State;
 
 /// Sums every worker's counters and writes them down.
@@ -31,6 +32,7 @@ struct Snapshot {
     bytes: Vec<(String, u64)>,
     clusters: Vec<(String, usize, usize, Option<f64>)>,
     durations: Vec<Histogram>,
+    access_refused: Vec<(&'static str, u64)>,
 }
 
 /// How many durations there were in all, and in each bucket.
@@ -83,6 +85,7 @@ impl Snapshot {
                 .map(|site| (site.name.to_string(), site.bytes()))
                 .collect(),
             clusters: clusters.collect(),
+            access_refused: access_refused(state),
             durations: vec![
                 durations(names::DURATION, state, |cells| &cells.durations),
                 durations(names::UPSTREAM_DURATION, state, |cells| {
@@ -182,6 +185,18 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     numbers
 }
 
+fn access_refused(state: &State) -> Vec<(&'static str, u64)> {
+    let sum = |reason: Reason| {
+        let cells = state.engine.cells.iter();
+        cells
+            .map(|cells| cells.access_refused[reason as usize].get())
+            .sum()
+    };
+    Reason::ALL
+        .map(|reason| (reason.word(), sum(reason)))
+        .to_vec()
+}
+
 fn durations(metric: Metric, state: &State, pick: fn(&Cells) -> &Durations) -> Histogram {
     let mut total = 0.0;
     let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
@@ -236,6 +251,14 @@ impl Collector for Scrape {
             one(
                 &mut bytes,
                 &[("site", site.clone())],
+                ConstCounter::new(*count),
+            )?;
+        }
+        let mut refused = describe(&mut encoder, names::ACCESS_REFUSED, counter)?;
+        for (reason, count) in &snapshot.access_refused {
+            one(
+                &mut refused,
+                &[("reason", (*reason).to_owned())],
                 ConstCounter::new(*count),
             )?;
         }

@@ -57,6 +57,7 @@ metrics! {
     CACHE_CAPACITY = "cirrus_cache_capacity_bytes", "Bytes the store may use.";
     CACHE_OBJECTS = "cirrus_cache_objects", "Responses in the store.";
     CACHE_EVICTED = "cirrus_cache_evicted", "Responses removed to make room.";
+    ACCESS_REFUSED = "cirrus_access_refused", "Requests refused by access control, by reason (address, basic, api_key, jwt, forward_auth).";
     CONFIG_REVISION = "cirrus_config_revision", "Revision of the configuration in force; grows by one with each that is applied.";
     CONFIG_APPLIED = "cirrus_config_applied_timestamp_seconds", "When the configuration in force was applied.";
     CONFIG_REJECTED = "cirrus_config_rejected", "Configurations that were refused because of faults.";

@@ -191,14 +191,15 @@ fn write_out(out: &mut impl Write, lines: &[u8]) {
 // === impl Line ===
 
 impl Line<'_> {
-    /// `peer - - [time] "request" status bytes "referer" "user agent"`.
+    /// `peer - user [time] "request" status bytes "referer" "user agent"`.
     fn combined(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let Self { cx, asked, .. } = self;
         let time = Timestamp::as_secs(self.ended_at());
         write!(
             out,
-            "{} - - [{}] \"",
+            "{} - {} [{}] \"",
             cx.connection.peer.ip(),
+            User(cx.user.as_deref()),
             common_log_time(time)
         )?;
         write!(
@@ -245,6 +246,9 @@ impl Line<'_> {
         write!(out, "\"cache\":\"{}\",", cx.cache.word())?;
         if let Some(site) = &cx.site {
             write!(out, "\"site\":\"{}\",", Escaped(site.name.as_bytes()))?;
+        }
+        if let Some(user) = &cx.user {
+            write!(out, "\"user\":\"{}\",", Escaped(user.as_bytes()))?;
         }
         if let Some(upstream) = &cx.asked {
             write!(
@@ -316,6 +320,18 @@ impl std::fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The third field of the combined format, which ends with a space: names cannot have any.
+struct User<'a>(Option<&'a str>);
+
+impl std::fmt::Display for User<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None | Some("") => f.write_str("-"),
+            Some(user) => write!(f, "{}", Escaped(user.replace(' ', "_").as_bytes())),
+        }
     }
 }
 

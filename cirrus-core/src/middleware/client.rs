@@ -1,4 +1,4 @@
-//! Who asks, behind the proxies that are trusted.
+//! Whose request it is: the address that access rules and rate limits go by.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,128 +8,134 @@ use super::Context;
 use super::forwarded::X_FORWARDED_FOR;
 
 /// The client's address: the connection's peer, or, if that is a trusted proxy, the right-most address in
-/// `X-Forwarded-For` (without it, in `Forwarded`) that is not one. What stands further left was written by somebody who
-/// is not trusted. In its canonical form: an IPv4 address is never written as an IPv6 one.
+/// `X-Forwarded-For` (without it, in `Forwarded`) that is none. Canonical: an IPv4 address is never shown as IPv6.
+///
+/// What stands left of an address that nobody trusted vouches for may be the client's own invention and is not looked at.
 pub(crate) fn client_address(cx: &Context, headers: &HeaderMap) -> IpAddr {
     let peer = cx.connection.peer.ip().to_canonical();
-    let trusts = |address| cx.snapshot.trusts(address);
-    if !trusts(peer) {
+    if !cx.snapshot.trusts(peer) {
         return peer;
     }
-    if headers.contains_key(&X_FORWARDED_FOR) {
-        let members = members(headers, &X_FORWARDED_FOR);
-        return right_most(peer, members.map(address), trusts);
-    }
-    right_most(
-        peer,
-        members(headers, &FORWARDED).map(forwarded_for),
-        trusts,
-    )
+    let (name, element): (&HeaderName, fn(&str) -> Option<IpAddr>) =
+        if headers.contains_key(&X_FORWARDED_FOR) {
+            (&X_FORWARDED_FOR, address)
+        } else {
+            (&FORWARDED, forwarded_for)
+        };
+    rightmost(peer, headers, name, element, |address| {
+        cx.snapshot.trusts(address)
+    })
 }
 
-/// The first of these that is not trusted; the last one known if they end, or if one cannot be read.
-fn right_most(
+/// Walks a list from its end, for as long as it leads from one trusted proxy to the next.
+fn rightmost(
     peer: IpAddr,
-    from_the_right: impl Iterator<Item = Option<IpAddr>>,
+    headers: &HeaderMap,
+    name: &HeaderName,
+    element: fn(&str) -> Option<IpAddr>,
     trusts: impl Fn(IpAddr) -> bool,
 ) -> IpAddr {
-    let mut known = peer;
-    for address in from_the_right.map_while(|address| address) {
-        known = address;
-        if !trusts(known) {
-            break;
+    let mut nearest = peer;
+    let lines: Vec<_> = headers.get_all(name).iter().collect();
+    // Split at every comma, quoted or not: no address has one, and a quote that the client left open must not swallow
+    // what a proxy has added behind it.
+    let elements = lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+    for text in elements {
+        let text = std::str::from_utf8(text).ok().map(str::trim);
+        let Some(found) = text.and_then(element) else {
+            return nearest;
+        };
+        nearest = found.to_canonical();
+        if !trusts(nearest) {
+            return nearest;
         }
     }
-    known
+    nearest
 }
 
-/// The members of a list, which may stand in several fields, the last one first.
-fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let fields = headers.get_all(name).into_iter().rev();
-    // What is not text ends the list: nothing beyond it can be believed.
-    let lists = fields.map(|value| value.to_str().unwrap_or("?"));
-    lists.flat_map(|list| list.rsplit(',')).map(str::trim)
-}
-
-/// An address, with or without a port.
+/// `192.0.2.1`, `2001:db8::1`, and both with a port, the second one then in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    let address = match bare.unwrap_or(text).parse::<IpAddr>() {
-        Ok(address) => address,
-        Err(_) => text.parse::<SocketAddr>().ok()?.ip(),
-    };
-    Some(address.to_canonical())
+    bare.unwrap_or(text)
+        .parse()
+        .or_else(|_| text.parse().map(|with_port: SocketAddr| with_port.ip()))
+        .ok()
 }
 
-/// The `for` of an element of `Forwarded` (RFC 7239 §4), which may be quoted.
+/// The address in one element of `Forwarded` (RFC 7239 §4); obfuscated ones are none.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    let (_, node) = nodes.next()?;
-    address(node.trim().trim_matches('"'))
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    address(value.trim().trim_matches('"'))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn seen(fields: &[(&'static str, &'static str)]) -> String {
+    fn of(name: &'static str, lines: &[&str]) -> String {
         let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+        for line in lines {
+            headers.append(name, line.parse().unwrap());
         }
         let trusts = |address: IpAddr| address.to_string().starts_with("10.");
-        let peer = [10, 0, 0, 1].into();
-        let found = if headers.contains_key(&X_FORWARDED_FOR) {
-            right_most(
-                peer,
-                members(&headers, &X_FORWARDED_FOR).map(address),
-                trusts,
-            )
+        let name = HeaderName::from_static(name);
+        let element = if name == FORWARDED {
+            forwarded_for
         } else {
-            right_most(
-                peer,
-                members(&headers, &FORWARDED).map(forwarded_for),
-                trusts,
-            )
+            address
         };
-        found.to_string()
+        let peer = "10.0.0.1".parse().unwrap();
+        rightmost(peer, &headers, &name, element, trusts).to_string()
     }
 
     #[test]
-    fn believes_only_what_trusted_proxies_have_written() {
-        let for_ = |list| seen(&[("x-forwarded-for", list)]);
-        assert_eq!(for_("192.0.2.7"), "192.0.2.7");
-        assert_eq!(for_("198.51.100.1, 192.0.2.7, 10.0.0.9"), "192.0.2.7");
-        assert_eq!(for_("192.0.2.7:1234,10.0.0.2"), "192.0.2.7");
-        assert_eq!(for_("2001:db8::1"), "2001:db8::1");
-        assert_eq!(for_("[2001:db8::1]:80"), "2001:db8::1");
-        assert_eq!(for_("[2001:db8::1]"), "2001:db8::1");
-        assert_eq!(for_("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(for_("10.0.0.3, 10.0.0.2"), "10.0.0.3");
-        assert_eq!(for_("192.0.2.7, unknown, 10.0.0.2"), "10.0.0.2");
-        assert_eq!(for_(""), "10.0.0.1");
-        let two = [
-            ("x-forwarded-for", "192.0.2.7"),
-            ("x-forwarded-for", "192.0.2.8"),
-        ];
-        assert_eq!(seen(&two), "192.0.2.8");
+    fn the_last_one_that_nobody_trusts() {
+        let name = "x-forwarded-for";
+        assert_eq!(of(name, &[]), "10.0.0.1");
+        assert_eq!(of(name, &["1.1.1.1, 192.0.2.7"]), "192.0.2.7");
+        assert_eq!(of(name, &["1.1.1.1, 192.0.2.7, 10.9.9.9"]), "192.0.2.7");
+        assert_eq!(of(name, &["1.1.1.1, 192.0.2.7", "10.9.9.9"]), "192.0.2.7");
+        assert_eq!(of(name, &["10.1.1.1, 10.9.9.9"]), "10.1.1.1");
+        assert_eq!(of(name, &["[2001:db8::1]:99"]), "2001:db8::1");
+        assert_eq!(of(name, &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(of(name, &["192.0.2.7:1234"]), "192.0.2.7");
+        assert_eq!(of(name, &["::ffff:192.0.2.7"]), "192.0.2.7");
     }
 
     #[test]
-    fn reads_forwarded_where_there_is_nothing_else() {
-        let forwarded = |list| seen(&[("forwarded", list)]);
-        assert_eq!(forwarded("for=192.0.2.7;proto=https"), "192.0.2.7");
+    fn what_cannot_be_read_ends_the_walk() {
+        let name = "x-forwarded-for";
+        assert_eq!(of(name, &["1.1.1.1, unknown, 10.2.2.2"]), "10.2.2.2");
+        assert_eq!(of(name, &["1.1.1.1, "]), "10.0.0.1");
+        assert_eq!(of(name, &["garbage, 192.0.2.7"]), "192.0.2.7");
+    }
+
+    #[test]
+    fn forwarded_is_read_from_its_end() {
+        let lines = ["for=1.1.1.1;proto=http, proto=https;For=\"[2001:db8::1]:4711\""];
+        assert_eq!(of("forwarded", &lines), "2001:db8::1");
+        // An open quote of the client's does not hide what the proxy says.
         assert_eq!(
-            forwarded("for=198.51.100.1, by=x; For=\"[2001:db8::7]:99\" , for=10.1.1.1"),
-            "2001:db8::7"
+            of("forwarded", &["for=\"1.1.1.1, for=192.0.2.7"]),
+            "192.0.2.7"
         );
-        assert_eq!(forwarded("for=192.0.2.7, for=_hidden"), "10.0.0.1");
-        assert_eq!(forwarded("proto=https"), "10.0.0.1");
-        assert_eq!(seen(&[]), "10.0.0.1");
+        assert_eq!(of("forwarded", &["for=_hidden"]), "10.0.0.1");
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_element_decides_whatever_stands_before_it(before in "[ -~]{0,40}", last in any::<u32>()) {
+            let last = &std::net::Ipv4Addr::from(last | 0x8000_0000).to_string();
+            prop_assert_eq!(of("x-forwarded-for", &[&format!("{before},{last}")]), last.as_str());
+            prop_assert_eq!(of("forwarded", &[&format!("{before},for={last}")]), last.as_str());
+        }
     }
 }

@@ -49,6 +49,10 @@ pub struct Context {
     pub(crate) places: Vec<Arc<OwnedSemaphorePermit>>,
     /// What its connection is doing, if it is one of our own.
     pub(crate) activity: Option<Arc<Activity>>,
+    /// Who asks, as far as an access policy has found out.
+    pub(crate) user: Option<Arc<str>>,
+    /// The origin is told who asks: its answer may be for that user only.
+    pub(crate) personal: bool,
 }
 
 // === impl Context ===
@@ -82,6 +86,8 @@ impl Context {
             trace_id: self.trace_id,
             places: Vec::new(),
             activity: self.activity.clone(),
+            user: self.user.clone(),
+            personal: self.personal,
         }
     }
 
@@ -123,6 +129,8 @@ impl Context {
             trace_id: None,
             places: Vec::new(),
             activity: None,
+            user: None,
+            personal: false,
         }
     }
 }

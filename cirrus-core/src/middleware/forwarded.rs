@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+pub(super) static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// Sets the forwarding fields, then makes the changes that site and route want in every request to their origins.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub(super) fn scheme(cx: &Context, headers: &HeaderMap) -> Scheme {
 }
 
 /// A request that has been through this very process would go round for ever.
-fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
+pub(super) fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
     let token = token.to_str().unwrap_or_default();
     let mut members = headers
         .get_all(&CDN_LOOP)

@@ -1,5 +1,6 @@
 //! What happens around every request.
 
+pub(crate) mod access;
 mod access_log;
 mod chance;
 mod client;
@@ -18,25 +19,23 @@ mod rewrite;
 mod stack;
 mod trace_context;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
+use crate::body::{Request, Response};
+use crate::error::Error;
 pub(crate) use access_log::{AccessLog, keep_flushed};
 pub(crate) use compression::Rules as Compression;
 pub use context::Context;
 pub(crate) use cors::Rules as Cors;
 pub(crate) use dispatch::Unmatched;
 pub(crate) use headers::{Edit, Edits};
-pub(crate) use policies::Policies;
+pub(crate) use policies::{Guards, Policies};
 pub(crate) use record::Record;
 pub(crate) use request_id::RequestIdLayer;
 pub(crate) use rescue::refusal;
 pub(crate) use rewrite::Rule as Rewrite;
 pub(crate) use stack::{Changes, answer, front, upstream};
-
-use crate::body::{Request, Response};
-use crate::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 /// One station of a request inside the engine.
 ///

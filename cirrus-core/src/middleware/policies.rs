@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::access::{AccessLayer, Address, ApiKeys, BasicAuth, ForwardAuth, Jwt};
 use super::cors::CorsLayer;
 use super::headers::ResponseHeadersLayer;
-use super::limit::{
-    ConcurrencyLayer, DeadlineLayer, Gate, RateLimit, RateLimitLayer,
-};
+use super::limit::{ConcurrencyLayer, DeadlineLayer, Gate, RateLimit, RateLimitLayer};
 use super::rescue::RescueLayer;
 use super::trace_context::TraceContextLayer;
 use super::{Cors, Edits, Handler, RequestIdLayer, Stack};
@@ -22,8 +21,19 @@ pub(crate) struct Policies {
     pub(crate) rate_limits: Vec<RateLimit>,
     pub(crate) trace_context: bool,
     pub(crate) request_id: Option<RequestIdLayer>,
+    pub(crate) guards: Guards,
     pub(crate) cors: Option<Cors>,
     pub(crate) response_headers: Option<Edits>,
+}
+
+/// Who may come. Whoever passes all that are there has passed.
+#[derive(Debug, Default)]
+pub(crate) struct Guards {
+    pub(crate) access: Option<Arc<Address>>,
+    pub(crate) basic_auth: Option<Arc<BasicAuth>>,
+    pub(crate) api_keys: Option<Arc<ApiKeys>>,
+    pub(crate) jwt: Option<Arc<Jwt>>,
+    pub(crate) forward_auth: Option<Arc<ForwardAuth>>,
 }
 
 // === impl Policies ===
@@ -47,8 +57,16 @@ impl Policies {
             .under(self.deadline.map(DeadlineLayer::new))
             // Around the deadline, which then also ends what holds a place for too long.
             .under(self.concurrency.map(ConcurrencyLayer::new))
-            // Before the queue: who asks too often must not take a place in it from others.
+            // Above the cache, all of these: a stored response is for those only who may have it. Outside of the queue, in
+            // which only they have a place. Innermost is what costs an exchange with another service.
+            .under(self.guards.forward_auth.map(AccessLayer::new))
+            .under(self.guards.jwt.map(AccessLayer::new))
+            .under(self.guards.api_keys.map(AccessLayer::new))
+            .under(self.guards.basic_auth.map(AccessLayer::new))
+            // Before the guards: guessing is limited too. And before the queue: who asks too often must not take a place in it from others.
             .under(rates)
+            // Outside of the rates, which those who may not come at all do not use up.
+            .under(self.guards.access.map(AccessLayer::new))
             .under(self.trace_context.then_some(TraceContextLayer))
             // Refusals have an identifier too.
             .under(self.request_id)

@@ -129,8 +129,34 @@ impl State {
             "revision": snapshot.revision,
             "applied": snapshot.applied.as_secs(),
             "refused": refusal,
-            "config": &*snapshot.config,
+            "config": masked(&snapshot.config),
         })
+    }
+}
+
+/// The configuration without the hashes of passwords and keys: whoever has one can try words at leisure.
+fn masked(config: &crate::config::Config) -> serde_json::Value {
+    let mut config = serde_json::json!(config);
+    mask(&mut config);
+    config
+}
+
+fn mask(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (table, secrets) in [("basic_auth", "users"), ("api_keys", "keys")] {
+                let table = fields
+                    .get_mut(table)
+                    .and_then(|table| table.get_mut(secrets));
+                let hashes = table.and_then(serde_json::Value::as_object_mut);
+                for (_, hash) in hashes.into_iter().flatten() {
+                    *hash = "…".into();
+                }
+            }
+            fields.values_mut().for_each(mask);
+        }
+        serde_json::Value::Array(elements) => elements.iter_mut().for_each(mask),
+        _ => {}
     }
 }
 

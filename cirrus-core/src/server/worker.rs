@@ -146,6 +146,8 @@ impl Worker {
             trace_id: None,
             places: Vec::new(),
             activity,
+            user: None,
+            personal: false,
         };
         let head = *request.method() == http::Method::HEAD;
         let mut record = Record::new(cx, &request);

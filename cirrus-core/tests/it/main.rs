@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test does not get, fails it")]
 
+mod access;
 mod access_log;
 mod actions;
 mod admin;

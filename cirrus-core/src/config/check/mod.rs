@@ -1,5 +1,6 @@
 //! What a configuration must fulfil beyond each value being valid by itself.
 
+mod access;
 mod clusters;
 mod content;
 mod origins;

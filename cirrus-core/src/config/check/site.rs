@@ -1,5 +1,8 @@
 //! One site: it serves something, and every route of it can match.
 
+use std::collections::HashSet;
+
+use super::access::AccessCheck;
 use super::content::Tables;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
@@ -8,7 +11,6 @@ use crate::config::faults::Faults;
 use crate::config::model::{Config, RequestIdConfig, RouteConfig, SiteConfig};
 use crate::config::value::HeaderTitle;
 use crate::routing::{Matcher, PathPattern, Table};
-use std::collections::HashSet;
 
 /// With more faults than this, no further suggestions are looked for.
 const MOST_SUGGESTIONS: usize = 20;
@@ -79,6 +81,7 @@ impl SiteCheck<'_> {
                 compression: site.compression.as_ref(),
             },
         );
+        self.access("").site(site);
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
@@ -92,6 +95,18 @@ impl SiteCheck<'_> {
             format!("{}.{field}", self.path)
         };
         self.faults.error(&path, value, message.into());
+    }
+
+    fn access(&mut self, field: &str) -> AccessCheck<'_> {
+        let path = if field.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}.{field}", self.path)
+        };
+        AccessCheck {
+            path,
+            faults: self.faults,
+        }
     }
 
     fn cluster(&mut self, field: &str, name: Option<&str>) {
@@ -135,6 +150,8 @@ impl SiteCheck<'_> {
             self.faults,
         );
         self.cluster(&format!("{field}.cluster"), route.cluster.as_deref());
+        let site = self.site;
+        self.access(field).route(route, site);
         self.redirect(field, route);
         if let Some(respond) = &route.respond {
             self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());

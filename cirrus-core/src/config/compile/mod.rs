@@ -1,9 +1,11 @@
 //! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
 
+mod access;
 mod content;
 mod policies;
 mod upstream;
 
+use self::access::Shared;
 use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
@@ -114,12 +116,14 @@ impl Compiler {
             name: Arc::clone(&name),
             used: Vec::new(),
         };
+        let shared = Shared::default();
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
         for (index, route) in config.route.iter().enumerate() {
             let written = Written {
                 site: config,
                 route: Some(route),
                 states: &self.states,
+                shared: &shared,
             };
             let policies = written.policies();
             let stack = parts.route(index, route, written.changes(&policies));
@@ -130,18 +134,17 @@ impl Compiler {
                 site: config,
                 route: None,
                 states: &self.states,
+                shared: &shared,
             };
             let policies = written.policies();
             let stack = parts.upstream(&config.cache, written.changes(&policies), cluster);
-            routes.push((
-                Matcher::new(PathPattern::default()),
-                policies.around(stack),
-            ));
+            routes.push((Matcher::new(PathPattern::default()), policies.around(stack)));
         }
         let unmatched = Written {
             site: config,
             route: None,
             states: &self.states,
+            shared: &shared,
         };
         let unmatched = unmatched
             .policies()

@@ -1,5 +1,6 @@
 //! The policies of a route: its own, or else its site's.
 
+use super::access::Shared;
 use crate::config::RateKey;
 use crate::config::model::{RateLimitConfig, RouteConfig, SiteConfig};
 use crate::middleware::limit::{Buckets, Gate, RateLimit, States};
@@ -13,6 +14,8 @@ pub(super) struct Written<'a> {
     /// `None` where no route matches and the site's own origins answer.
     pub(super) route: Option<&'a RouteConfig>,
     pub(super) states: &'a States,
+    /// The site's own guards, which its routes share.
+    pub(super) shared: &'a Shared,
 }
 
 // === impl Written ===
@@ -30,6 +33,7 @@ impl<'a> Written<'a> {
             rate_limits: self.rate_limits(),
             trace_context: trace.unwrap_or(site.trace_context),
             request_id: request_id.map(RequestIdLayer::new),
+            guards: self.guards(),
             cors: self.cors(),
             response_headers: self.response_headers(),
         }

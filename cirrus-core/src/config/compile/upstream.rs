@@ -30,7 +30,7 @@ pub(super) fn rules_of_site(config: &SiteConfig) -> Rules {
     }
 }
 
-fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
+pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
     Rules {
         connect: timeouts.connect.as_duration(),
         times: Times {

@@ -3,29 +3,31 @@
 //! Every value parses where it stands: a field that holds an address holds nothing else.
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
+mod access;
 mod content;
 mod shaping;
 mod site;
 mod upstream;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use ipnet::IpNet;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::parse::Written;
 use super::value::{Period, Size};
+pub use access::{
+    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
+};
 pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
 };
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 pub use upstream::{
     ClusterConfig, HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig,
     UpstreamTlsConfig, UpstreamTlsVersion,

@@ -1,5 +1,6 @@
 //! What is served: sites, their routes, and what routes do.
 
+use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
@@ -66,6 +67,16 @@ pub struct SiteConfig {
     /// Takes part in distributed traces (W3C Trace Context): a valid `traceparent` is continued with a new parent,
     /// otherwise a trace begins here. The trace's identifier is in the access log.
     pub trace_context: bool,
+    /// Who may come, by address.
+    pub access: Option<AccessConfig>,
+    /// Asks for name and password.
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Asks for a key.
+    pub api_keys: Option<ApiKeysConfig>,
+    /// Asks for a signed token.
+    pub jwt: Option<JwtConfig>,
+    /// Asks another service.
+    pub forward_auth: Option<ForwardAuthConfig>,
     /// What is done with some of the requests. The most specific match wins, whatever the order.
     pub route: Vec<RouteConfig>,
 }
@@ -150,6 +161,21 @@ pub struct RouteConfig {
     /// Replaces the site's `compression` for this route.
     #[serde(default)]
     pub compression: Option<CompressionConfig>,
+    /// Who may come, by address. Replaces the site's `access` for this route.
+    #[serde(default)]
+    pub access: Option<AccessConfig>,
+    /// Asks for name and password. Replaces the site's `basic_auth` for this route.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Asks for a key. Replaces the site's `api_keys` for this route.
+    #[serde(default)]
+    pub api_keys: Option<ApiKeysConfig>,
+    /// Asks for a signed token. Replaces the site's `jwt` for this route.
+    #[serde(default)]
+    pub jwt: Option<JwtConfig>,
+    /// Asks another service. Replaces the site's `forward_auth` for this route.
+    #[serde(default)]
+    pub forward_auth: Option<ForwardAuthConfig>,
 }
 
 /// To another address.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::model::{Config, FilesConfig, SiteConfig, UpstreamTlsConfig};
+use crate::config::model::{
+    ApiKeysConfig, BasicAuthConfig, Config, JwtConfig, RouteConfig, SiteConfig, UpstreamTlsConfig,
+};
 
 // === impl Config ===
 
@@ -18,12 +20,7 @@ impl Config {
         single.for_each(|path| resolve(path, base));
         // Only the sites that change are copied: the others stay the same `Arc`.
         for site in self.site.iter_mut().filter(|site| has_relative(site)) {
-            let site = Arc::make_mut(site);
-            tls_files(&mut site.upstream_tls).for_each(|path| resolve(path, base));
-            let routes = site.route.iter_mut();
-            routes
-                .filter_map(|route| route.files.as_mut())
-                .for_each(|files| resolve(&mut files.directory, base));
+            paths(Arc::make_mut(site)).for_each(|path| resolve(path, base));
         }
         let clusters = self.cluster.iter_mut();
         for cluster in clusters.filter(|cluster| has_relative_tls(&cluster.tls)) {
@@ -35,15 +32,6 @@ impl Config {
 fn resolve(path: &mut PathBuf, base: &Path) {
     // Joining an absolute path gives that path.
     *path = base.join(&*path);
-}
-
-fn has_relative(site: &SiteConfig) -> bool {
-    let relative = |files: &FilesConfig| files.directory.is_relative();
-    has_relative_tls(&site.upstream_tls)
-        || site
-            .route
-            .iter()
-            .any(|route| route.files.as_ref().is_some_and(relative))
 }
 
 fn tls_files(tls: &mut UpstreamTlsConfig) -> impl Iterator<Item = &mut PathBuf> {
@@ -59,4 +47,83 @@ fn tls_files(tls: &mut UpstreamTlsConfig) -> impl Iterator<Item = &mut PathBuf> 
 fn has_relative_tls(tls: &UpstreamTlsConfig) -> bool {
     let files = [&tls.ca, &tls.certificate, &tls.key];
     files.into_iter().flatten().any(|path| path.is_relative())
+}
+
+fn has_relative(site: &SiteConfig) -> bool {
+    if has_relative_tls(&site.upstream_tls) {
+        return true;
+    }
+    let named = site.route.iter().map(Some).chain([None]);
+    named.into_iter().any(|route| {
+        let files = route.and_then(|route| route.files.as_ref());
+        let files = files.map(|files| &files.directory);
+        access_files(site, route)
+            .chain(files)
+            .any(|path| path.is_relative())
+    })
+}
+
+/// The files of a route's access policies, or, without one, of its site's.
+fn access_files<'a>(
+    site: &'a SiteConfig,
+    route: Option<&'a RouteConfig>,
+) -> impl Iterator<Item = &'a PathBuf> {
+    let (basic, keys, jwt) = match route {
+        Some(route) => (&route.basic_auth, &route.api_keys, &route.jwt),
+        None => (&site.basic_auth, &site.api_keys, &site.jwt),
+    };
+    let basic = basic.iter().flat_map(|basic| &basic.users_file);
+    let keys = keys.iter().flat_map(|keys| &keys.keys_file);
+    basic
+        .chain(keys)
+        .chain(jwt.iter().flat_map(|jwt| &jwt.jwks_file))
+}
+
+/// Every path in a site.
+fn paths(site: &mut SiteConfig) -> impl Iterator<Item = &mut PathBuf> {
+    let own = access_paths(&mut site.basic_auth, &mut site.api_keys, &mut site.jwt);
+    let own = own.chain(tls_files(&mut site.upstream_tls));
+    own.chain(site.route.iter_mut().flat_map(|route| {
+        let files = route.files.iter_mut().map(|files| &mut files.directory);
+        access_paths(&mut route.basic_auth, &mut route.api_keys, &mut route.jwt).chain(files)
+    }))
+}
+
+fn access_paths<'a>(
+    basic: &'a mut Option<BasicAuthConfig>,
+    keys: &'a mut Option<ApiKeysConfig>,
+    jwt: &'a mut Option<JwtConfig>,
+) -> impl Iterator<Item = &'a mut PathBuf> {
+    let basic = basic.iter_mut().flat_map(|basic| &mut basic.users_file);
+    let keys = keys.iter_mut().flat_map(|keys| &mut keys.keys_file);
+    basic
+        .chain(keys)
+        .chain(jwt.iter_mut().flat_map(|jwt| &mut jwt.jwks_file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Format;
+
+    #[test]
+    fn files_of_access_policies_start_at_the_configuration() {
+        let toml = "[[site]]\nhosts = [\"*\"]\nbasic_auth = { users_file = \"u\", enable = false }\n\
+                    [[site.route]]\nrespond = {}\n\
+                    api_keys = { keys_file = \"k\", enable = false }\n\
+                    jwt = { jwks_file = \"/j\", enable = false }\n";
+        let (mut config, _) = Config::parse(toml, Format::Toml).unwrap();
+        config.resolve_paths(Path::new("/etc/cirrus"));
+        let site = &config.site[0];
+        let found: Vec<_> = access_files(site, None)
+            .chain(access_files(site, Some(&site.route[0])))
+            .collect();
+        assert_eq!(
+            found,
+            ["/etc/cirrus/u", "/etc/cirrus/k", "/j"].map(Path::new)
+        );
+        let before = Arc::clone(&config.site[0]);
+        config.resolve_paths(Path::new("/elsewhere"));
+        assert!(Arc::ptr_eq(&before, &config.site[0]), "nothing to change");
+    }
 }

@@ -88,6 +88,11 @@ impl FromStr for HeaderTitle {
 // === impl HeaderText ===
 
 impl HeaderText {
+    /// Of a text in the program.
+    pub(crate) fn from_static(text: &'static str) -> Self {
+        Self(HeaderValue::from_static(text))
+    }
+
     /// As written.
     #[must_use]
     pub fn as_str(&self) -> &str {
