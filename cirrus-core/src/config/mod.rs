@@ -24,8 +24,9 @@ pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessLogConfig, AccessLogFormat, AdminConfig, CacheConfig, CertificatesConfig, ClusterConfig,
-    Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, RedirectConfig,
-    RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    Config, FilesConfig, HealthConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol,
+    RedirectConfig, RespondConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

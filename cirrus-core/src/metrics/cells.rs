@@ -33,6 +33,8 @@ pub(crate) struct Cells {
     pub(crate) pool_hits: Counter,
     pub(crate) stale_retries: Counter,
     pub(crate) ejections: Counter,
+    pub(crate) upstream_streams: Counter,
+    pub(crate) upstream_resets: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
 }

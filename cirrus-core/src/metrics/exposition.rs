@@ -134,6 +134,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         ),
         counter(names::STALE_RETRIES, |cells| &cells.stale_retries),
         counter(names::EJECTIONS, |cells| &cells.ejections),
+        counter(names::UPSTREAM_STREAMS, |cells| &cells.upstream_streams),
+        counter(names::UPSTREAM_RESETS, |cells| &cells.upstream_resets),
         counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
         gauge(names::CONFIG_REVISION, live.revision as f64),

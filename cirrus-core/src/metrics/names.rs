@@ -38,6 +38,8 @@ metrics! {
     POOL_IDLE = "cirrus_upstream_pool_idle", "Pooled connections that are idle.";
     STALE_RETRIES = "cirrus_upstream_stale_retries", "Requests sent again because the origin had closed the pooled connection.";
     EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
+    UPSTREAM_STREAMS = "cirrus_upstream_http2_streams", "Requests sent to origins over HTTP/2.";
+    UPSTREAM_RESETS = "cirrus_upstream_http2_resets", "Requests over HTTP/2 that the origin refused or reset before its response.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
     TUNNELS = "cirrus_tunnels", "Connections that switched to another protocol, such as WebSocket.";

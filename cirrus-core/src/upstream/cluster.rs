@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::balance::RoundRobin;
 use super::h1::Times;
 use super::pool::Transport;
+use crate::config::OriginProtocol;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Ejection, Passive};
 
@@ -31,6 +32,7 @@ pub(crate) struct Cluster {
 /// What a cluster's author decides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
+    pub(crate) protocol: OriginProtocol,
     pub(crate) connect: Duration,
     pub(crate) times: Times,
     pub(crate) ejection: Ejection,
@@ -62,7 +64,7 @@ impl Cluster {
         before: Option<&Self>,
     ) -> Self {
         let before = before.map(|cluster| cluster.set.load_full());
-        let set = ArcSwap::from_pointee(Set::new(endpoints, before.as_deref()));
+        let set = ArcSwap::from_pointee(Set::new(endpoints, rules.protocol, before.as_deref()));
         Self {
             name,
             service,
@@ -75,13 +77,17 @@ impl Cluster {
 
     /// Replaces its endpoints. Those that stay keep their health and their pooled connections.
     pub(crate) fn update(&self, endpoints: &Endpoints) {
-        let set = Set::new(endpoints, Some(&self.set.load()));
+        let set = Set::new(endpoints, self.rules.protocol, Some(&self.set.load()));
         self.set.store(Arc::new(set));
     }
 
     /// Takes over the endpoints of the cluster that this one replaces, until discovery speaks.
     pub(crate) fn inherit(&self, before: &Self) {
-        self.set.store(before.set.load_full());
+        let mut set = before.set.load_full();
+        if before.rules.protocol != self.rules.protocol {
+            set = Arc::new(set.speaking(self.rules.protocol));
+        }
+        self.set.store(set);
         *self.heard.lock() = *before.heard.lock();
     }
 
@@ -139,7 +145,7 @@ impl Drop for Cluster {
 // === impl Set ===
 
 impl Set {
-    fn new(endpoints: &Endpoints, before: Option<&Self>) -> Self {
+    fn new(endpoints: &Endpoints, protocol: OriginProtocol, before: Option<&Self>) -> Self {
         let known: std::collections::HashMap<&Transport, &Arc<Backend>> = before
             .iter()
             .flat_map(|set| set.backends.iter())
@@ -149,6 +155,7 @@ impl Set {
             let transport = Transport {
                 url: endpoint.url.clone(),
                 sni: endpoint.sni.clone(),
+                protocol,
             };
             known.get(&transport).map_or_else(
                 || Arc::new(Backend::new(transport)),
@@ -159,6 +166,20 @@ impl Set {
         Self {
             backends: endpoints.iter().map(backend).collect(),
             order: RoundRobin::new(&weights),
+        }
+    }
+
+    /// The same endpoints spoken to in another way. What is known about their health is about the other way.
+    fn speaking(&self, protocol: OriginProtocol) -> Self {
+        let other = |backend: &Arc<Backend>| {
+            Arc::new(Backend::new(Transport {
+                protocol,
+                ..(*backend.transport).clone()
+            }))
+        };
+        Self {
+            backends: self.backends.iter().map(other).collect(),
+            order: self.order.again(),
         }
     }
 }
@@ -184,6 +205,7 @@ mod tests {
     use super::*;
 
     const RULES: Rules = Rules {
+        protocol: OriginProtocol::Http1,
         connect: Duration::from_secs(1),
         times: Times {
             first_byte: Duration::from_secs(1),

@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::pool::{Io, Transport, Wire};
 use crate::cache::Scheme;
+use crate::config::OriginProtocol;
 
 /// Makes connections. Origins are verified against the system's trusted roots (`SSL_CERT_FILE` names others).
 #[derive(Default)]
@@ -47,7 +48,10 @@ impl Connector {
             Scheme::Https => {
                 let name = transport.sni.as_deref().unwrap_or(url.host());
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-                let tls = TlsConnector::from(self.tls()?).connect(name, tcp).await?;
+                let tls = TlsConnector::from(self.tls()?)
+                    .with_alpn(alpn(transport.protocol))
+                    .connect(name, tcp)
+                    .await?;
                 Io::Tls(Box::new(tls))
             }
         };
@@ -87,10 +91,18 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 
 fn client_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_platform_verifier()?
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+        .with_no_client_auth())
+}
+
+/// What the origin may choose from, the best first.
+fn alpn(protocol: OriginProtocol) -> Vec<Vec<u8>> {
+    let offered: &[&[u8]] = match protocol {
+        OriginProtocol::Http1 => &[b"http/1.1"],
+        OriginProtocol::Http2 => &[b"h2"],
+        OriginProtocol::Auto => &[b"h2", b"http/1.1"],
+    };
+    offered.iter().map(|name| name.to_vec()).collect()
 }

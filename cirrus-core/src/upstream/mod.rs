@@ -5,6 +5,8 @@ mod cluster;
 mod connect;
 mod forward;
 pub(crate) mod h1;
+pub(crate) mod h2;
+mod link;
 pub(crate) mod pool;
 mod tunnel;
 
@@ -12,4 +14,5 @@ pub(crate) use cluster::{Cluster, Rules};
 pub(crate) use connect::Connector;
 pub(crate) use forward::{Asked, Forward};
 pub(crate) use h1::Times;
+pub(crate) use h2::Sessions;
 pub use pool::{IDLE_TIME, MAX_IDLE};

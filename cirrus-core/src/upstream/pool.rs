@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::h1::is_quiet;
-use crate::config::OriginUrl;
+use crate::config::{OriginProtocol, OriginUrl};
 
 /// The most idle connections to one endpoint that one worker keeps.
 pub const MAX_IDLE: usize = 128;
@@ -31,6 +31,8 @@ pub(crate) struct Transport {
     pub(crate) url: OriginUrl,
     /// The name asked for and verified in TLS, if not the host.
     pub(crate) sni: Option<Arc<str>>,
+    /// What is offered in TLS, and spoken without.
+    pub(crate) protocol: OriginProtocol,
 }
 
 /// The idle connections of one worker. The lock is another worker's business only at reaping and shutdown.
@@ -150,6 +152,16 @@ impl Wire {
 }
 
 // === impl Io ===
+
+impl Io {
+    /// The protocol that was agreed on in TLS.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(io) => io.get_ref().1.alpn_protocol(),
+        }
+    }
+}
 
 impl AsyncRead for Io {
     fn poll_read(

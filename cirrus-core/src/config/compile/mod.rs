@@ -12,8 +12,8 @@ use self::policies::Written;
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{
-    ClusterConfig, Config, HealthConfig, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig,
+    ClusterConfig, Config, HealthConfig, OriginConfig, OriginProtocol, RouteConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig,
 };
 use super::snapshot::{Named, Site, Snapshot};
 use crate::cache::Rules as CacheRules;
@@ -207,7 +207,7 @@ fn named_cluster(name: &Arc<str>, config: &ClusterConfig, before: Option<&Named>
     let service = config.service.as_deref().and_then(ServiceName::new);
     let before = before.map(|named| &*named.cluster);
     let same_service = before.filter(|before| service.is_some() && before.service == service);
-    let rules = rules(&config.timeouts, &config.health);
+    let rules = rules(config.protocol, &config.timeouts, &config.health);
     let cluster = Cluster::new(
         Arc::clone(name),
         rules,
@@ -256,7 +256,11 @@ impl SiteParts<'_> {
         let before = self
             .before
             .and_then(|site| site.clusters.iter().find(|cluster| cluster.name == name));
-        let rules = rules(&self.config.timeouts, &self.config.health);
+        let rules = rules(
+            self.config.protocol,
+            &self.config.timeouts,
+            &self.config.health,
+        );
         let cluster = Arc::new(Cluster::new(
             name,
             rules,
@@ -351,8 +355,9 @@ fn status(number: u16) -> StatusCode {
     StatusCode::from_u16(number).unwrap_or_else(|_| unchecked())
 }
 
-fn rules(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
+fn rules(protocol: OriginProtocol, timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules {
     Rules {
+        protocol,
         connect: timeouts.connect.as_duration(),
         times: Times {
             first_byte: timeouts.first_byte.as_duration(),

@@ -19,7 +19,7 @@ use super::value::{Period, Size};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
 };
-pub use upstream::{ClusterConfig, HealthConfig, OriginConfig, TimeoutsConfig};
+pub use upstream::{ClusterConfig, HealthConfig, OriginConfig, OriginProtocol, TimeoutsConfig};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::upstream::{HealthConfig, OriginConfig, TimeoutsConfig};
+use super::upstream::{HealthConfig, OriginConfig, OriginProtocol, TimeoutsConfig};
 use crate::config::value::{HeaderText, HeaderTitle, MethodName, Period, StatusNumber};
 use crate::routing::{HostPattern, PathPattern};
 
@@ -26,6 +26,8 @@ pub struct SiteConfig {
     pub cluster: Option<String>,
     /// Whether and how responses are cached.
     pub cache: SiteCacheConfig,
+    /// The version of HTTP that the origins in this site are spoken to in. A named cluster has its own.
+    pub protocol: OriginProtocol,
     /// How long the origins in this site may take. A named cluster has its own.
     pub timeouts: TimeoutsConfig,
     /// When an origin in this site is left out. A named cluster has its own.

@@ -18,12 +18,31 @@ pub struct ClusterConfig {
     /// A service whose endpoints the program's service discovery finds. Either this or `origin`.
     #[serde(default)]
     pub service: Option<String>,
+    /// The version of HTTP that its endpoints are spoken to in.
+    #[serde(default)]
+    pub protocol: OriginProtocol,
     /// How long the origin may take.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
     /// When an endpoint is left out after failures.
     #[serde(default)]
     pub health: HealthConfig,
+}
+
+/// The version of HTTP that origins are spoken to in. Requests that ask for another protocol, such as WebSocket, need
+/// HTTP/1.1: with `http2` they are answered 502. gRPC needs HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OriginProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, many requests on one connection. Without TLS by prior knowledge: the origin is not asked whether it
+    /// speaks it.
+    Http2,
+    /// With TLS what the origin prefers, HTTP/2 offered first (ALPN); HTTP/1.1 without TLS.
+    Auto,
 }
 
 /// One address of a site or cluster.

@@ -17,6 +17,14 @@ pub(crate) struct RoundRobin {
 // === impl RoundRobin ===
 
 impl RoundRobin {
+    /// The same order from its beginning.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            turn: self.turn.clone(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
     /// By weight; 0 takes no share.
     pub(crate) fn new(weights: &[u16]) -> Self {
         Self {

@@ -11,6 +11,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use encode::may_trail;
 pub(crate) use talk::{Answer, Failed, Head, Talk, Times, Why, is_quiet};
 
 /// The origin's bytes are no valid HTTP/1.1, or ambiguous.
