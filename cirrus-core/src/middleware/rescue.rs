@@ -98,10 +98,7 @@ fn respond(error: &Error, form: Form) -> Response {
 fn respond_grpc(error: &Error) -> Response {
     let mut response = Response::default();
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(&GRPC_STATUS, grpc_status(error.status()).into());
     // Our texts contain nothing that needs escaping.
     let reason = HeaderValue::from_static(error.kind().reason());

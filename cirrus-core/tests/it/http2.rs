@@ -24,7 +24,7 @@ impl CertProvider for One {
 }
 
 /// A proxy with TLS, and a client of it.
-async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
+pub(crate) async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
     let pair = certs::for_names(&["shop.example"]);
     let certificate = Arc::new(pair.certificate());
     let toml = format!("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true\n{toml}");
@@ -47,7 +47,7 @@ async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
 }
 
 /// Runs a test whose client has a connection to drive.
-async fn local(test: impl Future<Output = ()>) {
+pub(crate) async fn local(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().run_until(test).await;
 }
 

@@ -12,6 +12,7 @@ mod forwarding;
 mod framing;
 mod http2;
 mod limits;
+mod origin_http2;
 mod plug;
 mod proxy_protocol;
 mod upgrade;
