@@ -10,6 +10,7 @@ mod drain;
 mod errors;
 mod forwarding;
 mod framing;
+mod grpc;
 mod http2;
 mod limits;
 mod origin_http2;
