@@ -99,7 +99,7 @@ fn respond_grpc(error: &Error) -> Response {
     let mut response = Response::default();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(&GRPC_STATUS, grpc_status(error.status()).into());
+    headers.insert(&GRPC_STATUS, grpc_status(error).into());
     // Our texts contain nothing that needs escaping.
     let reason = HeaderValue::from_static(error.kind().reason());
     headers.insert(&GRPC_MESSAGE, reason);
@@ -136,8 +136,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// What gRPC clients make of a status by themselves (`http-grpc-status-mapping.md`), and more exactly where we know more.
-fn grpc_status(status: StatusCode) -> u16 {
-    match status.as_u16() {
+fn grpc_status(error: &Error) -> u16 {
+    if error.is_unsent() {
+        // UNAVAILABLE: another try may do.
+        return 14;
+    }
+    match error.status().as_u16() {
         // UNIMPLEMENTED
         404 | 405 | 501 => 12,
         // DEADLINE_EXCEEDED
@@ -148,7 +152,7 @@ fn grpc_status(status: StatusCode) -> u16 {
         401 => 16,
         // PERMISSION_DENIED
         403 => 7,
-        // UNAVAILABLE: another try may do.
+        // UNAVAILABLE
         421 | 502 | 503 => 14,
         // INTERNAL
         400 | 500.. => 13,
@@ -255,6 +259,7 @@ mod tests {
         for (kind, status) in [
             (Kind::Connect, "14"),
             (Kind::NoEndpoint, "14"),
+            (Kind::ConnectTimeout, "14"),
             (Kind::Deadline, "4"),
             (Kind::NoRoute, "12"),
             (Kind::TooMany, "8"),

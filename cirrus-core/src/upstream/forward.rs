@@ -283,7 +283,7 @@ fn add_via(response: &mut Response) {
 /// No connection, and why.
 fn unreachable(error: io::Error) -> Error {
     let kind = if error.kind() == io::ErrorKind::TimedOut {
-        Kind::Deadline
+        Kind::ConnectTimeout
     } else {
         Kind::Connect
     };

@@ -18,6 +18,9 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 /// Between two questions in the same silence: gRPC servers take more than one in five minutes for an attack.
 const PING_AGAIN: Duration = Duration::from_secs(305);
 
+/// No question has been answered yet.
+const NEVER: u64 = u64::MAX;
+
 /// When the origin was last heard, and when it last answered that it is there.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -39,7 +42,7 @@ impl Pulse {
         Self {
             began: Instant::now(),
             heard: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            answered: AtomicU64::new(NEVER),
         }
     }
 
@@ -65,7 +68,8 @@ impl Pulse {
         );
         let now = self.now();
         let since = |then: u64| Duration::from_millis(now.saturating_sub(then));
-        since(heard) >= PING_AFTER && (heard > answered || since(answered) >= PING_AGAIN)
+        since(heard) >= PING_AFTER
+            && (answered == NEVER || heard > answered || since(answered) >= PING_AGAIN)
     }
 }
 

@@ -233,3 +233,74 @@ async fn gone(pings: &mut PingPong, session: &Weak<Session>, pulse: &Pulse, orig
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A session, its work, and its origin's side, which has confirmed it.
+    async fn opened() -> (Arc<Session>, Work, h2::server::Connection<TcpStream, Bytes>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (there, _) = listener.accept().await.unwrap();
+        let serve = async {
+            let mut there = h2::server::handshake(there).await.unwrap();
+            let confirmed = std::future::poll_fn(|cx| match there.poll_closed(cx) {
+                // It has answered everything that was asked so far.
+                Poll::Pending => Poll::Ready(()),
+                Poll::Ready(_) => panic!("closed"),
+            });
+            confirmed.await;
+            there
+        };
+        let open = Session::open(Io::Tcp(here), Scheme::Http);
+        tokio::pin!(open);
+        let mut there = tokio::select! {
+            there = serve => there,
+            _ = &mut open => panic!("nobody has confirmed it"),
+        };
+        let (session, work) = tokio::select! {
+            opened = &mut open => opened.unwrap(),
+            _ = std::future::poll_fn(|cx| there.poll_closed(cx)) => panic!("closed"),
+        };
+        (session, work, there)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_does_not_answer_any_more_is_found_out() {
+        let (session, work, _there) = opened().await;
+        let _lease = session.lease();
+        let begun = Instant::now();
+        work.run(Weak::new(), Drain::default()).await;
+        let took = begun.elapsed().as_secs();
+        assert!((40..50).contains(&took), "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed() {
+        let (session, work, mut there) = opened().await;
+        let origin = Arc::new(Origin::default());
+        origin.add(session);
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { while there.accept().await.is_some() {} });
+        let begun = Instant::now();
+        work.run(Arc::downgrade(&origin), Drain::default()).await;
+        let took = begun.elapsed();
+        assert!(took >= IDLE_TIME && took < IDLE_TIME + 2 * LOOK, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_draining_ends_it() {
+        let (session, work, _there) = opened().await;
+        let _lease = session.lease();
+        let drain = Drain::default();
+        drain.end();
+        work.run(Weak::new(), drain).await;
+    }
+}

@@ -80,7 +80,7 @@ impl Sessions {
     ) -> io::Result<Lease> {
         let (session, work) = Session::open(wire.io, transport.url.scheme()).await?;
         let lease = session.lease();
-        origin.known.lock().open.push(session);
+        origin.add(session);
         self.tasks
             .spawn(work.run(Arc::downgrade(origin), self.drain.clone()));
         Ok(lease)
@@ -140,6 +140,11 @@ impl Origin {
     /// What the origin chose when it had the choice.
     pub(crate) fn chose_http1(&self, http1: bool) {
         self.known.lock().http1 = http1;
+    }
+
+    /// Lets requests on a connection.
+    pub(super) fn add(&self, session: Arc<Session>) {
+        self.known.lock().open.push(session);
     }
 
     /// No further requests for this connection.
