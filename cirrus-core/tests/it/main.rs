@@ -14,6 +14,7 @@ mod grpc;
 mod http2;
 mod limits;
 mod origin_http2;
+mod origin_tls;
 mod plug;
 mod proxy_protocol;
 mod upgrade;
