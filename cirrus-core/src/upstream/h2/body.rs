@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -18,6 +20,8 @@ pub(super) struct ResponseBody {
     stream: Option<Stream>,
     /// What is still to come, if the origin said how much that is.
     left: Option<u64>,
+    /// It has announced trailers, so the last byte is not the end.
+    trails: bool,
     idle: Duration,
     /// Made when the origin keeps us waiting for the first time.
     timer: Option<Pin<Box<Sleep>>>,
@@ -36,10 +40,11 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 // === impl ResponseBody ===
 
 impl ResponseBody {
-    pub(super) fn new(stream: Stream, length: Option<u64>, idle: Duration) -> Self {
+    pub(super) fn new(stream: Stream, headers: &HeaderMap, idle: Duration) -> Self {
         Self {
             stream: Some(stream),
-            left: length,
+            left: length(headers),
+            trails: headers.contains_key(TRAILER),
             idle,
             timer: None,
         }
@@ -137,13 +142,18 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_none_or(|stream| stream.receive.is_end_stream())
+        // Readers that know the length stop at the last byte, without waiting for the frame that ends the stream.
+        let whole = self.left == Some(0) && !self.trails;
+        let ended = |stream: &Stream| stream.receive.is_end_stream();
+        whole || self.stream.as_ref().is_none_or(ended)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.left
             .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

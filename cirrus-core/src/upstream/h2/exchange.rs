@@ -9,7 +9,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Uri};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -132,13 +132,12 @@ impl Talk {
         let body = if bare || receive.is_end_stream() {
             Body::empty()
         } else {
-            let length = length(&head.headers);
             let stream = Stream {
                 receive,
                 upload: self.upload,
                 _lease: self.lease,
             };
-            Body::stream(ResponseBody::new(stream, length, idle))
+            Body::stream(ResponseBody::new(stream, &head.headers, idle))
         };
         Response::from_parts(head, body)
     }
@@ -197,8 +196,4 @@ fn said_length(method: &Method, body: &Body) -> Option<u64> {
     body.size_hint()
         .exact()
         .filter(|&length| length > 0 || expected)
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
