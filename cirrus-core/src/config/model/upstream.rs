@@ -29,8 +29,7 @@ pub struct ClusterConfig {
     pub health: HealthConfig,
 }
 
-/// The version of HTTP that origins are spoken to in. Requests that ask for another protocol, such as WebSocket, need
-/// HTTP/1.1: with `http2` they are answered 502. gRPC needs HTTP/2.
+/// The version of HTTP that origins are spoken to in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -38,10 +37,11 @@ pub enum OriginProtocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2, many requests on one connection. Without TLS by prior knowledge: the origin is not asked whether it
-    /// speaks it.
+    /// HTTP/2, many requests on one connection, as gRPC needs it. Without TLS the origin is not asked whether it speaks
+    /// it (prior knowledge). Requests that ask for another protocol, such as WebSocket, are answered 502.
     Http2,
-    /// With TLS what the origin prefers, HTTP/2 offered first (ALPN); HTTP/1.1 without TLS.
+    /// With TLS what the origin chooses, HTTP/2 offered first (ALPN), and HTTP/1.1 for requests that ask for another
+    /// protocol. Without TLS always HTTP/1.1.
     Auto,
 }
 
