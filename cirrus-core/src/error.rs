@@ -57,6 +57,8 @@ pub enum Kind {
     NoEndpoint,
     /// No connection to the origin: no byte of the request was sent.
     Connect,
+    /// No connection to the origin in time: no byte of the request was sent.
+    ConnectTimeout,
     /// The exchange with the origin broke.
     Exchange,
     /// The origin took too long.
@@ -160,7 +162,7 @@ impl Error {
     /// No byte reached the origin: another one may try.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        self.0.kind == Kind::Connect
+        matches!(self.0.kind, Kind::Connect | Kind::ConnectTimeout)
     }
 
     /// The client's doing; must not count against the origin.
@@ -230,7 +232,11 @@ impl Kind {
             | Self::MethodNotAllowed
             | Self::Client
             | Self::Stalled => Side::Downstream,
-            Self::NoEndpoint | Self::Connect | Self::Exchange | Self::Deadline => Side::Upstream,
+            Self::NoEndpoint
+            | Self::Connect
+            | Self::ConnectTimeout
+            | Self::Exchange
+            | Self::Deadline => Side::Upstream,
             Self::Loop | Self::Overload | Self::Internal => Side::Here,
         }
     }
@@ -254,6 +260,7 @@ impl Kind {
             Self::Overload => "too many requests at the moment",
             Self::NoEndpoint => "no origin can take the request at the moment",
             Self::Connect => "the origin cannot be reached",
+            Self::ConnectTimeout => "the origin cannot be reached in time",
             Self::Exchange => "the origin's answer broke off or was malformed",
             Self::Deadline => "the origin took too long",
             Self::Client => "the client went away",
@@ -281,6 +288,7 @@ impl Kind {
             Self::Overload => "connection_limit_reached",
             Self::NoEndpoint => "destination_unavailable",
             Self::Connect => "connection_refused",
+            Self::ConnectTimeout => "connection_timeout",
             Self::Exchange => "http_protocol_error",
             Self::Deadline => "http_response_timeout",
             Self::Client => "client_gone",
@@ -307,7 +315,7 @@ impl From<Kind> for StatusCode {
             Kind::Loop => Self::LOOP_DETECTED,
             Kind::Overload | Kind::NoEndpoint => Self::SERVICE_UNAVAILABLE,
             Kind::Connect | Kind::Exchange => Self::BAD_GATEWAY,
-            Kind::Deadline => Self::GATEWAY_TIMEOUT,
+            Kind::ConnectTimeout | Kind::Deadline => Self::GATEWAY_TIMEOUT,
             Kind::Internal => Self::INTERNAL_SERVER_ERROR,
         }
     }

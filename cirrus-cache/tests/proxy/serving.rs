@@ -2,7 +2,9 @@
 
 use cirrus_core::testing::{Describe, Origin, reply};
 
-use crate::{cached, did, is_hit, pattern, secs};
+use cirrus_core::testing::{Client, proxy};
+
+use crate::{cached, did, is_hit, pattern, secs, with_store};
 
 fn page() -> cirrus_core::Response {
     reply("0123456789")
@@ -170,4 +172,42 @@ async fn a_conditional_request_for_what_is_not_stored_fills_the_store() {
     assert_eq!(origin.asked()[0].header("if-none-match"), "");
     let hit = client.get("/").await;
     assert_eq!((hit.text(), is_hit(&hit)), ("0123456789", true));
+}
+
+#[tokio::test]
+async fn what_came_over_http_2_is_stored_like_anything_else() {
+    let large = pattern(3_000_000);
+    let sent = large.clone();
+    let origin = Origin::new()
+        .get("/", |asked| match asked.header("if-none-match").as_str() {
+            "\"a\"" => page().with_status(304),
+            _ => page(),
+        })
+        .get("/large", move |_| {
+            reply(sent.clone()).with("cache-control", "max-age=60")
+        })
+        .over_http2()
+        .run()
+        .await;
+    let toml = format!(
+        "[[site]]\nhosts = [\"*\"]\nprotocol = \"http2\"\ncache = {{ enable = true }}\n\
+         origin = [{{ url = \"{}\" }}]\n",
+        origin.url()
+    );
+    let proxy = with_store(proxy::new(&toml)).run().await;
+    let mut client = Client::to(proxy.address());
+    assert_eq!(did(&client.get("/").await), "fwd=uri-miss; stored");
+    let hit = client.get("/").await;
+    assert!(is_hit(&hit));
+    assert_eq!(
+        (hit.text(), hit.header("via")),
+        ("0123456789", "2.0 cirrus".into())
+    );
+    proxy.clock().advance(secs(61));
+    let again = client.get("/").await;
+    assert_eq!((again.status, again.text()), (200, "0123456789"));
+    for _ in 0..2 {
+        assert!(client.get("/large").await.body == large);
+    }
+    assert_eq!(origin.count(), 3);
 }

@@ -33,7 +33,7 @@ pub(crate) fn last_chunk(out: &mut impl BufMut, trailers: Option<&HeaderMap>) {
 
 /// Whether a field may follow the content. Those that say how a message is framed, routed, authorised or read may not
 /// (RFC 9110 §6.5.1): an origin that merges trailers into the header would believe a client's word in place of ours.
-fn may_trail(name: &HeaderName) -> bool {
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
     const FAMILIES: [&str; 5] = ["content-", "if-", "proxy-", "x-forwarded-", "transfer-"];
     const NAMES: [&str; 18] = [
         "authorization",

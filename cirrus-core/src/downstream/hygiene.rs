@@ -451,7 +451,7 @@ mod tests {
             *request.method_mut() = Method::CONNECT;
             let protocol = protocol.map(h2::ext::Protocol::from_static);
             protocol.and_then(|protocol| request.extensions_mut().insert(protocol));
-            let admitted = admit(request, &connection(), Scheme::Http);
+            let admitted = admit(Box::new(request), &connection(), Scheme::Http, None);
             admitted.map_err(|error| error.kind()).unwrap_err()
         };
         assert_eq!(connect(None), Kind::MethodNotAllowed);

@@ -39,6 +39,8 @@ pub(crate) struct Cells {
     pub(crate) pool_waits: Counter,
     pub(crate) pool_rejections: Counter,
     pub(crate) ejections: Counter,
+    pub(crate) upstream_streams: Counter,
+    pub(crate) upstream_resets: Counter,
     pub(crate) tunnels: Counter,
     pub(crate) log_dropped: Counter,
     pub(crate) rate_limited: Counter,

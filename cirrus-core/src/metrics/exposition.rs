@@ -151,6 +151,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         shared(names::DNS_FAILURES, &dns.failures),
         shared(names::DNS_STALE, &dns.stale),
         counter(names::EJECTIONS, |cells| &cells.ejections),
+        counter(names::UPSTREAM_STREAMS, |cells| &cells.upstream_streams),
+        counter(names::UPSTREAM_RESETS, |cells| &cells.upstream_resets),
         counter(names::TUNNELS, |cells| &cells.tunnels),
         counter(names::LOG_DROPPED, |cells| &cells.log_dropped),
         counter(names::RATE_LIMITED, |cells| &cells.rate_limited),

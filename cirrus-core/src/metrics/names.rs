@@ -48,6 +48,8 @@ metrics! {
     DNS_FAILURES = "cirrus_dns_failures", "Names of origins asked for without an answer; that a name does not exist is one.";
     DNS_STALE = "cirrus_dns_stale_answers", "Connections made with addresses that were no longer fresh, because no newer ones could be had.";
     EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
+    UPSTREAM_STREAMS = "cirrus_upstream_http2_streams", "Requests sent to origins over HTTP/2.";
+    UPSTREAM_RESETS = "cirrus_upstream_http2_resets", "Requests over HTTP/2 that the origin refused or reset before its response.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
     TUNNELS = "cirrus_tunnels", "Connections that switched to another protocol, such as WebSocket.";

@@ -1,7 +1,7 @@
 //! Every error becomes a response, in one place: plain, small, nothing internal shown.
 
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower_layer::Layer;
 
 use super::{Context, Handler};
@@ -9,6 +9,8 @@ use crate::body::{Body, Request, Response};
 use crate::error::{Error, Kind, Side};
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What any resource may be asked with (RFC 9110 §10.2.1).
 const USUAL_METHODS: HeaderValue =
@@ -52,12 +54,17 @@ impl<H: Handler> Handler for Rescue<H> {
     ) -> Result<Response, Error> {
         // Read only if there is an error to write about.
         let accept = request.headers().get(ACCEPT).cloned();
+        let grpc = is_grpc(request.headers());
         match self.inner.handle(cx, request).await {
             Ok(response) => Ok(response),
             Err(error) => {
                 report(cx, &error);
                 cx.error = Some(error.kind());
-                Ok(respond(&error, Form::wanted(accept.as_ref())))
+                Ok(if grpc {
+                    respond_grpc(&error)
+                } else {
+                    respond(&error, Form::wanted(accept.as_ref()))
+                })
             }
         }
     }
@@ -90,6 +97,28 @@ fn respond(error: &Error, form: Form) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    add_fields(headers, error);
+    if error.kind() == Kind::MethodNotAllowed {
+        headers.entry(ALLOW).or_insert(USUAL_METHODS);
+    }
+    response
+}
+
+/// The response that tells a gRPC client: the call's status stands in the header, and that is all ("Trailers-Only").
+fn respond_grpc(error: &Error) -> Response {
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(&GRPC_STATUS, grpc_status(error).into());
+    // Our texts contain nothing that needs escaping.
+    let reason = HeaderValue::from_static(error.kind().reason());
+    headers.insert(&GRPC_MESSAGE, reason);
+    add_fields(headers, error);
+    response
+}
+
+/// What is said about an error in whatever form.
+fn add_fields(headers: &mut HeaderMap, error: &Error) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if error.kind().side() == Side::Upstream || error.kind() == Kind::Loop {
         // RFC 9209: what went wrong between here and the origin.
@@ -106,10 +135,40 @@ fn respond(error: &Error, form: Form) -> Response {
     for (name, value) in error.fields() {
         headers.append(name, value.clone());
     }
-    if error.kind() == Kind::MethodNotAllowed {
-        headers.entry(ALLOW).or_insert(USUAL_METHODS);
+}
+
+/// Whether the client makes a gRPC call: `application/grpc`, with a format behind a `+` perhaps. Not gRPC-Web, whose
+/// clients know what an HTTP status is.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// What gRPC clients make of a status by themselves (`http-grpc-status-mapping.md`), and more exactly where we know more.
+fn grpc_status(error: &Error) -> u16 {
+    if error.is_unsent() {
+        // UNAVAILABLE: another try may do.
+        return 14;
     }
-    response
+    match error.status().as_u16() {
+        // UNIMPLEMENTED
+        404 | 405 | 501 => 12,
+        // DEADLINE_EXCEEDED
+        408 | 504 => 4,
+        // RESOURCE_EXHAUSTED
+        413 | 429 => 8,
+        // UNAUTHENTICATED
+        401 => 16,
+        // PERMISSION_DENIED
+        403 => 7,
+        // UNAVAILABLE
+        421 | 502 | 503 => 14,
+        // INTERNAL
+        400 | 500.. => 13,
+        // UNKNOWN
+        _ => 2,
+    }
 }
 
 // === impl Form ===
@@ -203,6 +262,44 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&page).unwrap()["status"],
             502
         );
+    }
+
+    #[test]
+    fn tells_grpc_clients_in_their_own_way() {
+        for (kind, status) in [
+            (Kind::Connect, "14"),
+            (Kind::NoEndpoint, "14"),
+            (Kind::ConnectTimeout, "14"),
+            (Kind::Deadline, "4"),
+            (Kind::NoRoute, "12"),
+            (Kind::TooMany, "8"),
+            (Kind::Unauthorized, "16"),
+            (Kind::Forbidden, "7"),
+            (Kind::BadRequest, "13"),
+            (Kind::Internal, "13"),
+        ] {
+            let response = respond_grpc(&Error::because(kind, "10.1.2.3:99 refused"));
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert_eq!(response.headers()["grpc-status"], status, "{kind:?}");
+            assert_eq!(response.headers()["grpc-message"], kind.reason());
+            assert!(response.body().as_bytes().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn knows_a_grpc_call() {
+        for (kind, is) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;x=1", true),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            assert_eq!(is_grpc(&headers), is, "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::metrics::Cells;
 use crate::middleware::{Context, Handler, Record};
 use crate::routing::Host;
+use crate::upstream::Sessions;
 use crate::upstream::pool::Pool;
 
 /// What one worker has to itself.
@@ -25,6 +26,8 @@ pub(crate) struct Worker {
     /// Which shard of the counters is its own.
     pub(crate) index: usize,
     pub(crate) pool: Arc<Pool>,
+    /// Its HTTP/2 connections to origins.
+    pub(crate) sessions: Sessions,
     pub(crate) cells: Arc<Cells>,
     /// The connections it serves, tunnels included.
     pub(crate) connections: Tasks,
@@ -73,6 +76,7 @@ impl Worker {
             engine,
             index,
             pool: Arc::default(),
+            sessions: Sessions::new(drain.clone()),
             cells,
             connections: Tasks::default(),
             drain,

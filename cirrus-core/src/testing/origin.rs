@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::body::{Body, Response};
-use crate::server::{Drain, Tasks};
+use crate::server::{Drain, TaskExecutor, Tasks};
 
 type Answer = Arc<dyn Fn(Asked) -> BoxFuture<'static, Response> + Send + Sync>;
 
@@ -26,6 +26,7 @@ type Answer = Arc<dyn Fn(Asked) -> BoxFuture<'static, Response> + Send + Sync>;
 #[derive(Default)]
 pub struct Origin {
     answers: HashMap<String, Answer>,
+    http2: bool,
 }
 
 /// A running origin. It ends when it is dropped.
@@ -117,13 +118,20 @@ impl Origin {
         self
     }
 
+    /// Speaks HTTP/2 by prior knowledge, and nothing else.
+    #[must_use]
+    pub fn over_http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
     /// Starts it on a free port of the loopback interface.
     ///
     /// # Panics
     ///
     /// If there is no port to be had.
     pub async fn run(self) -> Running {
-        let answers = Arc::new(self.answers);
+        let (answers, http2) = (Arc::new(self.answers), self.http2);
         serve(Arc::default(), move |stream, asked| {
             let answers = Arc::clone(&answers);
             async move {
@@ -132,6 +140,13 @@ impl Origin {
                     async move { Ok::<_, Infallible>(answer(&answers, &asked, request).await) }
                 });
                 // A client that leaves in the middle is the test's own doing.
+                if http2 {
+                    let _ = http2::Builder::new(TaskExecutor)
+                        .auto_date_header(false)
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                    return;
+                }
                 let _ = http1::Builder::new()
                     // Its clock is not the test's.
                     .auto_date_header(false)

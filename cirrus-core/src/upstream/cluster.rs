@@ -13,6 +13,7 @@ use super::connect::{ClientTls, Introduction};
 use super::h1::Times;
 use super::pool::{Keep, Transport};
 use super::slots::{Crowd, Slots};
+use crate::config::OriginProtocol;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Ejection, Passive};
 
@@ -33,6 +34,7 @@ pub(crate) struct Cluster {
 /// What a cluster's author decides.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
+    pub(crate) protocol: OriginProtocol,
     pub(crate) connect: Duration,
     pub(crate) times: Times,
     pub(crate) ejection: Ejection,
@@ -178,6 +180,7 @@ impl Set {
                 sni: endpoint.sni.clone(),
                 tls: rules.tls.clone(),
                 introduction: rules.introduction,
+                protocol: rules.protocol,
             };
             known.get(&transport).map_or_else(
                 || Arc::new(Backend::new(transport)),
@@ -215,6 +218,7 @@ mod tests {
     use super::*;
 
     const RULES: Rules = Rules {
+        protocol: OriginProtocol::Http1,
         connect: Duration::from_secs(1),
         times: Times {
             first_byte: Duration::from_secs(1),

@@ -1,18 +1,20 @@
 //! Sends a request to a cluster.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, TE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
 use super::cluster::{Backend, Cluster};
 use super::connect::{word, word_of_broken};
 use super::h1::{Answer, Failed, Head, Talk, Why};
+use super::link::{Found, Link, Wish};
 use super::pool::Wire;
-use super::slots::Entry;
-use super::tunnel;
+use super::slots::{Entry, Slot};
+use super::{h2, tunnel};
 use crate::body::{Body, Request, Response};
 use crate::downstream::{Bridged, Upgrade, hygiene};
 use crate::error::{Error, Kind};
@@ -24,6 +26,9 @@ const MAX_TRIES: usize = 3;
 
 /// What a client is told to wait when there is nobody to ask and no ejected endpoint to wait for.
 const NOBODY_WAIT: Duration = Duration::from_secs(5);
+
+/// Upgrades are HTTP/1.1's (RFC 9113 §8.6).
+const NO_SWITCH: &str = "HTTP/2 has no switch to another protocol";
 
 /// The end of a stack: an endpoint of the cluster answers.
 #[derive(Clone, Debug)]
@@ -63,17 +68,22 @@ impl Forward {
     }
 
     /// Connects to one endpoint after the other until one can be reached.
-    async fn reach(&self, cx: &Context, tries: &mut Tries) -> Result<(Arc<Backend>, Wire), Error> {
+    async fn reach(
+        &self,
+        cx: &Context,
+        tries: &mut Tries,
+        switches: bool,
+    ) -> Result<(Arc<Backend>, Link), Error> {
         while tries.backends.len() < MAX_TRIES {
             let Some(backend) = self.cluster.pick(&tries.backends) else {
                 break;
             };
-            if let Some(wire) = cx.worker.pool.take(&backend.transport) {
+            if let Some(wire) = self.pooled(cx, &backend, switches) {
                 cx.worker.cells.pool_hits.add(1);
-                return Ok((backend, wire));
+                return Ok((backend, Link::Http1(wire)));
             }
-            match self.connect(cx, &backend).await {
-                Ok(wire) => return Ok((backend, wire)),
+            match self.connect(cx, &backend, switches).await {
+                Ok(link) => return Ok((backend, link)),
                 // It was asked only because all of them are full: it has waited long enough.
                 Err(error) if error.kind() == Kind::Overload => return Err(error),
                 Err(error) => tries.failed(backend, error),
@@ -82,28 +92,66 @@ impl Forward {
         Err(tries.last.take().unwrap_or_else(|| self.nobody()))
     }
 
-    async fn connect(&self, cx: &Context, backend: &Backend) -> Result<Wire, Error> {
-        let rules = &self.cluster.rules;
-        let slot = match self.enter(cx, backend).await? {
-            Some(Entry::Pooled(wire)) => {
-                cx.worker.cells.pool_hits.add(1);
-                return Ok(wire);
+    /// An idle connection, if each request has one to itself.
+    fn pooled(&self, cx: &Context, backend: &Backend, switches: bool) -> Option<Wire> {
+        if self.wish(backend, switches).is_shared() {
+            return None;
+        }
+        cx.worker.pool.take(&backend.transport)
+    }
+
+    fn wish<'a>(&self, backend: &'a Backend, switches: bool) -> Wish<'a> {
+        Wish {
+            transport: &backend.transport,
+            switches,
+            limit: self.cluster.rules.connect,
+        }
+    }
+
+    /// A connection that no request has broken yet: a new one, or one that is shared.
+    async fn connect(
+        &self,
+        cx: &Context,
+        backend: &Backend,
+        switches: bool,
+    ) -> Result<Link, Error> {
+        let (worker, wish) = (&cx.worker, self.wish(backend, switches));
+        let connector = &worker.engine.connector;
+        let opened = if wish.is_shared() {
+            // Boxed, lest its state take room in the future of every request to HTTP/1 origins.
+            match Box::pin(wish.share(&worker.sessions, &worker.pool, connector)).await {
+                Found::Pooled(link) => {
+                    worker.cells.pool_hits.add(1);
+                    return Ok(link);
+                }
+                Found::Failed(error) => return Err(unreachable(error)),
+                Found::Opened(opened) => opened,
             }
-            Some(Entry::Room(slot)) => Some(slot),
-            None => None,
+        } else {
+            let slot = match self.enter(cx, backend).await? {
+                Some(Entry::Pooled(wire)) => {
+                    worker.cells.pool_hits.add(1);
+                    return Ok(Link::Http1(wire));
+                }
+                Some(Entry::Room(slot)) => Some(slot),
+                None => None,
+            };
+            // Boxed for the same reason: mostly there is an idle connection.
+            Box::pin(self.dial(cx, wish, slot)).await
         };
-        let transport = backend.transport.for_client(&cx.connection);
-        cx.worker.cells.connects.add(1);
-        let error = match cx
-            .worker
-            .engine
-            .connector
-            .connect(&transport, rules.connect)
-            .await
-        {
-            Ok(wire) => return Ok(wire.within(slot)),
-            Err(error) => error,
-        };
+        worker.cells.connects.add(1);
+        opened.map_err(|error| self.failed(cx, backend, error))
+    }
+
+    async fn dial(&self, cx: &Context, wish: Wish<'_>, slot: Option<Slot>) -> io::Result<Link> {
+        let transport = wish.transport.for_client(&cx.connection);
+        let wire = wish.dial(&transport, &cx.worker.engine.connector).await?;
+        Ok(Link::Http1(wire.within(slot)))
+    }
+
+    /// An endpoint could not be reached.
+    fn failed(&self, cx: &Context, backend: &Backend, error: io::Error) -> Error {
+        let rules = &self.cluster.rules;
         cx.worker.cells.connect_failures.add(1);
         let ejected = backend.health.failed(rules.ejection);
         if ejected {
@@ -111,13 +159,7 @@ impl Forward {
             let time = rules.ejection.time;
             tracing::warn!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ?time, "ejected");
         }
-        let kind = if error.kind() == std::io::ErrorKind::TimedOut {
-            Kind::Deadline
-        } else {
-            Kind::Connect
-        };
-        let word = word(&error);
-        Err(Error::because(kind, error).with_word(word))
+        unreachable(error)
     }
 
     /// Where the endpoint's connections are limited: room for one more, or one that has become idle.
@@ -142,15 +184,29 @@ impl Forward {
         &self,
         cx: &Context,
         backend: &Backend,
-        wire: Wire,
+        link: Link,
         head: Head<'_>,
         body: Body,
     ) -> Result<Answer, Failed> {
-        let home = cx
-            .worker
-            .pool
-            .home(&backend.transport, self.cluster.rules.keep);
-        Talk::exchange(wire, head, body, self.cluster.rules.times, home).await
+        let rules = &self.cluster.rules;
+        match link {
+            Link::Http1(wire) => {
+                let home = cx.worker.pool.home(&backend.transport, rules.keep);
+                Talk::exchange(wire, head, body, rules.times, home).await
+            }
+            Link::Http2(lease) => {
+                let cells = &cx.worker.cells;
+                cells.upstream_streams.add(1);
+                // Boxed for the same reason as in `connect`.
+                let answered = Box::pin(h2::exchange(lease, head, body, rules.times)).await;
+                if let Err(failed) = &answered
+                    && matches!(failed.why, Why::Untaken | Why::Reset(_))
+                {
+                    cells.upstream_resets.add(1);
+                }
+                answered.map(Answer::Response)
+            }
+        }
     }
 
     async fn ask(
@@ -177,10 +233,15 @@ impl Forward {
             switches,
         };
         let mut tries = Tries::default();
-        let (mut backend, mut wire) = self.reach(cx, &mut tries).await?;
+        let (mut backend, mut link) = self.reach(cx, &mut tries, switches).await?;
+        let mut sent = 0;
         loop {
-            let reused = wire.reused;
-            let mut failed = match self.exchange(cx, &backend, wire, head, body).await {
+            let reused = link.is_reused();
+            if switches && matches!(link, Link::Http2(_)) {
+                return Err(Error::because(Kind::Exchange, NO_SWITCH));
+            }
+            sent += 1;
+            let mut failed = match self.exchange(cx, &backend, link, head, body).await {
                 Ok(Answer::Response(mut response)) => {
                     hygiene::strip(response.headers_mut());
                     return Ok((backend, response));
@@ -194,19 +255,18 @@ impl Forward {
                 }
                 Err(failed) => failed,
             };
+            let stale = reused && failed.is_stale() && is_repeatable(head.method);
             match failed.body.take() {
-                Some(again) if reused && failed.is_stale() && is_repeatable(head.method) => {
-                    body = again;
-                }
+                Some(again) if stale || (failed.is_untaken() && sent < MAX_TRIES) => body = again,
                 _ => return Err(failed.into()),
             }
             // The origin closed the idle connection under us; a fresh one tells whether it is well.
             cx.worker.cells.stale_retries.add(1);
-            match self.connect(cx, &backend).await {
-                Ok(fresh) => wire = fresh,
+            match self.connect(cx, &backend, switches).await {
+                Ok(fresh) => link = fresh,
                 Err(error) => {
                     tries.failed(backend, error);
-                    (backend, wire) = self.reach(cx, &mut tries).await?;
+                    (backend, link) = self.reach(cx, &mut tries, switches).await?;
                 }
             }
         }
@@ -222,7 +282,7 @@ impl Handler for Forward {
         let begun = Instant::now();
         let (backend, mut response) = self.ask(cx, request).await?;
         backend.health.succeeded();
-        add_via(response.headers_mut());
+        add_via(&mut response);
         cx.asked = Some(Asked {
             backend,
             took: begun.elapsed(),
@@ -246,9 +306,26 @@ fn is_repeatable(method: &Method) -> bool {
     method.is_idempotent()
 }
 
-/// RFC 9110 §7.6.3; only HTTP/1.1 is spoken to origins.
-fn add_via(headers: &mut HeaderMap) {
-    headers.append(http::header::VIA, HeaderValue::from_static("1.1 cirrus"));
+/// RFC 9110 §7.6.3. From here on nobody cares which version the origin spoke.
+fn add_via(response: &mut Response) {
+    let via = match std::mem::take(response.version_mut()) {
+        Version::HTTP_2 => "2.0 cirrus",
+        _ => "1.1 cirrus",
+    };
+    response
+        .headers_mut()
+        .append(http::header::VIA, HeaderValue::from_static(via));
+}
+
+/// No connection, and why.
+fn unreachable(error: io::Error) -> Error {
+    let kind = if error.kind() == io::ErrorKind::TimedOut {
+        Kind::ConnectTimeout
+    } else {
+        Kind::Connect
+    };
+    let word = word(&error);
+    Error::because(kind, error).with_word(word)
 }
 
 // === impl Failed ===
@@ -257,6 +334,11 @@ impl Failed {
     /// A reused connection broke before the origin said anything.
     fn is_stale(&self) -> bool {
         self.silent && matches!(self.why, Why::Io(_) | Why::Closed)
+    }
+
+    /// Nothing was done about the request.
+    fn is_untaken(&self) -> bool {
+        matches!(self.why, Why::Untaken)
     }
 }
 
@@ -269,7 +351,9 @@ impl From<Failed> for Error {
             Why::Upload(error) if is_late(&**error) => Kind::Stalled,
             Why::Upload(_) => Kind::Client,
             Why::Stalled => Kind::Stalled,
-            Why::Io(_) | Why::Closed | Why::Malformed(_) => Kind::Exchange,
+            Why::Io(_) | Why::Closed | Why::Malformed(_) | Why::Untaken | Why::Reset(_) => {
+                Kind::Exchange
+            }
         };
         let word = match &failed.why {
             Why::Io(error) => Some(word_of_broken(error)),

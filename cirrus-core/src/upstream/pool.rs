@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::connect::{ClientTls, Introduction};
 use super::h1::is_quiet;
 use super::slots::Slot;
-use crate::config::OriginUrl;
+use crate::config::{OriginProtocol, OriginUrl};
 use crate::downstream::Connection;
 
 /// The most idle connections to one endpoint that one worker keeps.
@@ -40,6 +40,8 @@ pub(crate) struct Transport {
     pub(crate) tls: Option<Arc<ClientTls>>,
     /// What is said ahead of everything.
     pub(crate) introduction: Option<Introduction>,
+    /// What is offered in TLS, and spoken without.
+    pub(crate) protocol: OriginProtocol,
 }
 
 /// How long connections are kept, and for how many requests.
@@ -262,6 +264,16 @@ impl Wire {
 
 // === impl Io ===
 
+impl Io {
+    /// The protocol that was agreed on in TLS.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(io) => io.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -332,6 +344,7 @@ mod tests {
             sni: None,
             tls: None,
             introduction: None,
+            protocol: crate::config::OriginProtocol::Http1,
         })
     }
 

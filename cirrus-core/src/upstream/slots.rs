@@ -242,6 +242,7 @@ mod tests {
                     sni: None,
                     tls: None,
                     introduction: None,
+                    protocol: crate::config::OriginProtocol::Http1,
                 }),
                 pools: Default::default(),
                 cells: Cells::default(),

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
 use cirrus_core::testing::{Origin, certs, proxy, reply};
 use h2::client::SendRequest;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::site;
 
@@ -23,8 +26,8 @@ impl CertProvider for One {
     }
 }
 
-/// A proxy with TLS, and a client of it.
-async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
+/// A proxy with TLS, and the certificate it shows.
+pub(crate) async fn secure(toml: &str) -> (proxy::Running, CertificateDer<'static>) {
     let pair = certs::for_names(&["shop.example"]);
     let certificate = Arc::new(pair.certificate());
     let toml = format!("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true\n{toml}");
@@ -32,22 +35,34 @@ async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
         .with(|builder| builder.certs(One(certificate)))
         .run()
         .await;
-    let trusting = certs::client_trusting(std::slice::from_ref(&pair.der), &[b"h2"]);
-    let stream = tokio::net::TcpStream::connect(proxy.address())
-        .await
-        .unwrap();
+    (proxy, pair.der)
+}
+
+/// A connection to it that speaks HTTP/2.
+pub(crate) async fn dial(
+    address: std::net::SocketAddr,
+    root: CertificateDer<'static>,
+) -> TlsStream<TcpStream> {
+    let trusting = certs::client_trusting(&[root], &[b"h2"]);
+    let stream = TcpStream::connect(address).await.unwrap();
     let name = "shop.example".try_into().unwrap();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(trusting))
+    tokio_rustls::TlsConnector::from(Arc::new(trusting))
         .connect(name, stream)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+/// A proxy with TLS, and a client of it.
+pub(crate) async fn before(toml: &str) -> (proxy::Running, SendRequest<Bytes>) {
+    let (proxy, root) = secure(toml).await;
+    let tls = dial(proxy.address(), root).await;
     let (client, connection) = h2::client::handshake(tls).await.unwrap();
     std::mem::drop(tokio::task::spawn_local(connection));
     (proxy, client)
 }
 
 /// Runs a test whose client has a connection to drive.
-async fn local(test: impl Future<Output = ()>) {
+pub(crate) async fn local(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().run_until(test).await;
 }
 

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{before, nowhere};
 
-async fn metric(proxy: &proxy::Running, name: &str) -> f64 {
+pub(crate) async fn metric(proxy: &proxy::Running, name: &str) -> f64 {
     let text = Client::to(proxy.admin())
         .host("localhost")
         .get("/metrics")

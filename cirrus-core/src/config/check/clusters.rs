@@ -6,7 +6,7 @@ use super::Abilities;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
 use crate::config::faults::Faults;
-use crate::config::model::{ClusterConfig, Config};
+use crate::config::model::{ClusterConfig, Config, OriginProtocol, SendProxyProtocol};
 use crate::discovery::ServiceName;
 
 pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Faults) {
@@ -29,7 +29,26 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
             );
         }
         upstream_tls(&cluster.tls, &format!("{path}.tls"), faults);
+        introduced(
+            cluster.proxy_protocol,
+            cluster.protocol,
+            &format!("{path}.proxy_protocol"),
+            faults,
+        );
         cluster_endpoints(config, cluster, &path, abilities, faults);
+    }
+}
+
+/// A PROXY protocol header speaks for one client, and requests of many share a connection of HTTP/2.
+pub(super) fn introduced(
+    version: Option<SendProxyProtocol>,
+    protocol: OriginProtocol,
+    path: &str,
+    faults: &mut Faults,
+) {
+    if version.is_some() && protocol != OriginProtocol::Http1 {
+        let message = "only with `protocol = \"http1\"`: requests of many clients share a connection of HTTP/2";
+        faults.error(path, None, message);
     }
 }
 

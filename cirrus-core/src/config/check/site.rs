@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::access::AccessCheck;
+use super::clusters::introduced;
 use super::content::Tables;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
@@ -66,6 +67,12 @@ impl SiteCheck<'_> {
         upstream_tls(
             &site.upstream_tls,
             &format!("{}.upstream_tls", self.path),
+            self.faults,
+        );
+        introduced(
+            site.upstream_proxy_protocol,
+            site.protocol,
+            &format!("{}.upstream_proxy_protocol", self.path),
             self.faults,
         );
         self.cluster("cluster", site.cluster.as_deref());

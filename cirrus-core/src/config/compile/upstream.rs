@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::config::model::{
-    ClusterConfig, HealthConfig, PoolConfig, SendProxyProtocol, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig,
+    ClusterConfig, HealthConfig, OriginProtocol, PoolConfig, SendProxyProtocol, SiteConfig,
+    TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::health::Ejection;
 use crate::upstream::{ClientTls, Crowd, Introduction, Keep, Rules, Times};
 
 pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
     Rules {
+        protocol: config.protocol,
         tls: tls(&config.tls),
         introduction: introduction(config.proxy_protocol),
         keep: keep(&config.pool, config.proxy_protocol),
@@ -22,6 +23,7 @@ pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
 /// For the origins that are written in the site.
 pub(super) fn rules_of_site(config: &SiteConfig) -> Rules {
     Rules {
+        protocol: config.protocol,
         tls: tls(&config.upstream_tls),
         introduction: introduction(config.upstream_proxy_protocol),
         keep: keep(&config.pool, config.upstream_proxy_protocol),
@@ -41,6 +43,7 @@ pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules 
             failures: health.failures,
             time: health.eject.as_duration(),
         },
+        protocol: OriginProtocol::Http1,
         tls: None,
         introduction: None,
         keep: Keep::default(),

@@ -29,8 +29,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub use upstream::{
-    ClusterConfig, HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    ClusterConfig, HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol,
+    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 
 /// The whole configuration.

@@ -4,7 +4,8 @@ use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthCon
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
-    HealthConfig, OriginConfig, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
+    HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use crate::config::value::{
     HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
@@ -31,6 +32,8 @@ pub struct SiteConfig {
     pub cluster: Option<String>,
     /// Whether and how responses are cached.
     pub cache: SiteCacheConfig,
+    /// The version of HTTP that the origins in this site are spoken to in. A named cluster has its own.
+    pub protocol: OriginProtocol,
     /// How long the origins in this site may take. A named cluster has its own.
     pub timeouts: TimeoutsConfig,
     /// When an origin in this site is left out. A named cluster has its own.

@@ -20,6 +20,9 @@ pub struct ClusterConfig {
     /// A service whose endpoints the program's service discovery finds. Either this or `origin`.
     #[serde(default)]
     pub service: Option<String>,
+    /// The version of HTTP that its endpoints are spoken to in.
+    #[serde(default)]
+    pub protocol: OriginProtocol,
     /// How long the origin may take.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
@@ -36,6 +39,22 @@ pub struct ClusterConfig {
     /// connection of its own.
     #[serde(default)]
     pub proxy_protocol: Option<SendProxyProtocol>,
+}
+
+/// The version of HTTP that origins are spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OriginProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, many requests on one connection, as gRPC needs it. Without TLS the origin is not asked whether it speaks
+    /// it (prior knowledge). Requests that ask for another protocol, such as WebSocket, are answered 502.
+    Http2,
+    /// With TLS what the origin chooses, HTTP/2 offered first (ALPN), and HTTP/1.1 for requests that ask for another
+    /// protocol. Without TLS always HTTP/1.1.
+    Auto,
 }
 
 /// One address of a site or cluster.

@@ -139,7 +139,11 @@ mod tests {
     struct Slow(Duration);
 
     impl Handler for Slow {
-        async fn handle<'a>(&'a self, _: &'a mut Context, _: Request) -> Result<Response, Error> {
+        async fn handle<'a>(
+            &'a self,
+            _: &'a mut Context,
+            _: Box<Request>,
+        ) -> Result<Response, Error> {
             tokio::time::sleep(self.0).await;
             let (mut sender, body) = Channel::<Bytes>::new(1);
             let _ = sender.send_data("begun".into()).await;
@@ -154,7 +158,7 @@ mod tests {
         let mut cx = Context::testing(clock, None);
         tokio::time::advance(waited).await;
         let deadline = DeadlineLayer::new(Duration::from_secs(10)).layer(Slow(slow));
-        let answer = deadline.handle(&mut cx, Request::default()).await;
+        let answer = deadline.handle(&mut cx, Box::default()).await;
         (cx, answer)
     }
 

@@ -81,6 +81,7 @@ impl Connector {
                 let name = transport.sni.as_deref().unwrap_or(url.host());
                 let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
                 let connector = TlsConnector::from(self.tls(transport)?);
+                let connector = connector.with_alpn(tls::alpn(transport.protocol));
                 Io::Tls(Box::new(connector.connect(name, tcp).await?))
             }
         };

@@ -23,6 +23,7 @@ fn to(url: &str) -> Transport {
         sni: None,
         tls: None,
         introduction: None,
+        protocol: crate::config::OriginProtocol::Http1,
     }
 }
 

@@ -16,7 +16,7 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::config::{UpstreamTlsConfig, UpstreamTlsVersion};
+use crate::config::{OriginProtocol, UpstreamTlsConfig, UpstreamTlsVersion};
 
 /// A cluster's TLS, made once: connections resume the sessions of others with the same settings. Equal if the settings
 /// are.
@@ -93,14 +93,22 @@ fn make(settings: &UpstreamTlsConfig) -> Result<ClientConfig, Unusable> {
         .map_err(system)?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let mut config = match identity {
+    Ok(match identity {
         Some(identity) => {
             config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
         }
         None => config.with_no_client_auth(),
+    })
+}
+
+/// What the origin may choose from, the best first.
+pub(super) fn alpn(protocol: OriginProtocol) -> Vec<Vec<u8>> {
+    let offered: &[&[u8]] = match protocol {
+        OriginProtocol::Http1 => &[b"http/1.1"],
+        OriginProtocol::Http2 => &[b"h2"],
+        OriginProtocol::Auto => &[b"h2", b"http/1.1"],
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    offered.iter().map(|name| name.to_vec()).collect()
 }
 
 /// Whom to believe: nobody is asked, the roots given, or the system's (`SSL_CERT_FILE` names others).

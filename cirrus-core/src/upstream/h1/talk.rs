@@ -80,6 +80,12 @@ pub(crate) enum Why {
     Stalled,
     #[error("the request's body broke off: {0}")]
     Upload(BoxError),
+    /// In HTTP/2: nothing was done about the request, whatever it was.
+    #[error("the origin did not take the request")]
+    Untaken,
+    /// In HTTP/2: this request alone went wrong, or the protocol was broken.
+    #[error("the origin broke the exchange off: {0}")]
+    Reset(h2::Error),
 }
 
 /// A request on its way. Dropped before the response's end it closes the connection.
