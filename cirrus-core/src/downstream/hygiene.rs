@@ -49,7 +49,8 @@ pub(crate) fn admit(
     if let Some(target) = target(request.method(), request.uri())? {
         *request.uri_mut() = Uri::from(target);
     }
-    if request.headers().keys().any(is_special) {
+    let is_bridged = request.extensions().get::<Bridged>().is_some();
+    if is_bridged || request.headers().keys().any(is_special) {
         pass_on(&mut request)?;
     }
     Ok((request, host))

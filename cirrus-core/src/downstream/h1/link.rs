@@ -29,6 +29,9 @@ const SLICES: usize = 16;
 /// Nothing more is taken to be written while so much waits.
 const WAITING: usize = 256 * 1024;
 
+/// So much goes out in one write, unless the client has stopped reading.
+const SHORT: usize = 64 * 1024;
+
 /// A client's socket with its buffers. Shared by the connection, which writes, and the request's body, which reads;
 /// both run on the same worker, so nobody waits for its lock.
 pub(super) struct Link<IO> {
@@ -118,6 +121,11 @@ impl<IO> Link<IO> {
         } else {
             self.tail.push_back(Bytes::copy_from_slice(line));
         }
+    }
+
+    /// What waits fits into a socket's buffer.
+    pub(super) fn is_short(&self) -> bool {
+        self.waiting <= SHORT
     }
 
     /// Nothing is left to be written.

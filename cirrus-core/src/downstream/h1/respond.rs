@@ -164,6 +164,10 @@ impl Content {
                 None => self.end(&mut link.lock(), None),
             }
         }
+        if self.state == State::Ended && link.lock().is_short() {
+            // What is left goes out in one write. Whoever has read it finds the request counted and logged.
+            self.body = Body::empty();
+        }
         Poll::Ready(())
     }
 

@@ -246,7 +246,8 @@ impl<IO: Socket> Session<IO> {
     }
 
     fn request(&self, head: Head) -> (Box<Request>, Option<Tunnels>) {
-        let body = match self.link.lock().begin(head.framing, head.expects) {
+        let here = self.link.lock().begin(head.framing, head.expects);
+        let body = match here {
             Some(content) => Body::full(content),
             None => {
                 let body = Body::stream(RequestBody::new(Arc::clone(&self.link)));
