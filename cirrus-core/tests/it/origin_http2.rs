@@ -633,14 +633,15 @@ async fn an_origin_that_is_silent_is_given_up_in_time() {
 #[tokio::test]
 async fn an_origin_that_does_not_speak_it_is_a_502() {
     let origin = scripted(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-    for url in [origin.url(), nowhere()] {
+    // Whether it hangs up first or is found out first is a matter of luck.
+    let found = ["connection_terminated", "connection_refused"];
+    for (url, words) in [(origin.url(), &found[..]), (nowhere(), &found[1..])] {
         let (_proxy, mut client) = before(&url).await;
         let reply = client.get("/").await;
         assert_eq!(reply.status, 502);
-        assert_eq!(
-            reply.header("proxy-status"),
-            "cirrus; error=connection_refused"
-        );
+        let status = reply.header("proxy-status");
+        let is_said = |word: &&str| status == format!("cirrus; error={word}");
+        assert!(words.iter().any(is_said), "{status}");
     }
 }
 
