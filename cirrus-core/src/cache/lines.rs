@@ -13,12 +13,13 @@ use crate::codec::write::{decimal, field};
 #[derive(Debug, Default)]
 pub(crate) struct Lines(OnceLock<Box<[u8]>>);
 
-/// The header of one answer from the store, in place of a map.
+/// The header of one hit, in place of a map.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(super) meta: Arc<Meta>,
-    pub(super) age: Option<u64>,
-    pub(super) outcome: CacheOutcome,
+    pub(super) age: u64,
+    /// For how many more seconds it is fresh.
+    pub(super) ttl: i64,
 }
 
 // === impl Lines ===
@@ -43,12 +44,10 @@ impl Prepared {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let lines = self.meta.lines.0.get_or_init(|| written(&self.meta));
         out.extend_from_slice(lines);
-        if let Some(age) = self.age {
-            out.extend_from_slice(b"age: ");
-            decimal(out, age);
-            out.extend_from_slice(b"\r\n");
-        }
-        self.outcome.write(out);
+        out.extend_from_slice(b"age: ");
+        decimal(out, self.age);
+        out.extend_from_slice(b"\r\n");
+        CacheOutcome::Hit { ttl: self.ttl }.write(out);
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn respond(
 pub(super) fn respond_prepared(
     request: &Parts,
     stored: &Stored,
-    outcome: CacheOutcome,
+    ttl: i64,
     now: Timestamp,
 ) -> Option<Response> {
     let is_plain = request.method == Method::GET
@@ -55,11 +55,10 @@ pub(super) fn respond_prepared(
     if !is_plain {
         return None;
     }
-    let age = stored.meta.freshness.age(now).as_secs();
     let prepared = Prepared {
         meta: Arc::clone(&stored.meta),
-        age: (age > 0 || is_reused(&outcome)).then_some(age),
-        outcome,
+        age: stored.meta.freshness.age(now).as_secs(),
+        ttl,
     };
     let body = stored.body.read(ByteRange::ALL).prepared(prepared);
     Some(Response::new(body))

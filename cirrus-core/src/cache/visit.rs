@@ -141,9 +141,7 @@ impl<S: Handler> Visit<'_, S> {
         let ttl = stored.meta.freshness.ttl(now);
         self.cx.cache = CacheOutcome::Hit { ttl };
         let is_bare = self.cx.writes_lines && self.shared.rules.is_bare;
-        if is_bare
-            && let Some(response) = respond_prepared(&self.request, stored, self.cx.cache, now)
-        {
+        if is_bare && let Some(response) = respond_prepared(&self.request, stored, ttl, now) {
             return response;
         }
         respond(&self.request, stored, &self.cx.cache, now)

@@ -257,7 +257,7 @@ impl Forward {
             };
             let stale = reused && failed.is_stale() && is_repeatable(head.method);
             match failed.body.take() {
-                Some(again) if stale || (failed.is_untaken() && sent < MAX_TRIES) => body = again,
+                Some(again) if stale || (failed.is_untaken() && sent < MAX_TRIES) => body = *again,
                 _ => return Err(failed.into()),
             }
             // The origin closed the idle connection under us; a fresh one tells whether it is well.

@@ -333,7 +333,7 @@ impl<IO: Socket> Session<IO> {
             let read = poll_fn(|cx| Pin::new(&mut self.link.lock().io).poll_read(cx, &mut buf));
             match read.await {
                 Ok(()) if !buf.filled().is_empty() => {
-                    left = left.saturating_sub(buf.filled().len())
+                    left = left.saturating_sub(buf.filled().len());
                 }
                 _ => return,
             }

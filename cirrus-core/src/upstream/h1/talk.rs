@@ -62,7 +62,7 @@ pub(crate) struct Failed {
     /// The origin sent not a single byte.
     pub(crate) silent: bool,
     /// The request's body, if nothing of it was taken yet: it can be sent again.
-    pub(crate) body: Option<Body>,
+    pub(crate) body: Option<Box<Body>>,
 }
 
 /// What went wrong.
@@ -173,7 +173,7 @@ impl Talk {
 
     fn failed(self, why: Why) -> Failed {
         let silent = !self.heard;
-        let body = (!self.upload.touched).then_some(self.upload.body);
+        let body = (!self.upload.touched).then(|| Box::new(self.upload.body));
         Failed { why, silent, body }
     }
 

@@ -108,7 +108,7 @@ impl Talk {
         Failed {
             why,
             silent: true,
-            body: self.upload.untouched(),
+            body: self.upload.untouched().map(Box::new),
         }
     }
 
@@ -147,7 +147,7 @@ fn unsent(why: Why, body: Body) -> Failed {
     Failed {
         why,
         silent: true,
-        body: Some(body),
+        body: Some(Box::new(body)),
     }
 }
 
