@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::KnownHost;
+use super::{KnownFields, KnownHost};
 use crate::server::Admission;
 
 /// How long a connection may do nothing but wait.
@@ -31,6 +31,8 @@ pub(crate) struct Activity {
     _admission: Admission,
     /// The host that its requests are for, most likely.
     pub(crate) host: KnownHost,
+    /// What origins are told about who sends them.
+    pub(crate) fields: KnownFields,
     /// Requests whose responses are not finished.
     in_flight: AtomicU32,
     /// Milliseconds after `began` at which the present wait began, shifted left by one; the lowest bit is set while a
@@ -50,6 +52,7 @@ impl Activity {
             left: AtomicU32::new(requests),
             _admission: admission,
             host: KnownHost::default(),
+            fields: KnownFields::default(),
             in_flight: AtomicU32::new(0),
             wait: AtomicU64::new(READING),
             blocked: AtomicU64::new(0),

@@ -80,7 +80,7 @@ fn is_special(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::COOKIE
         || *name == header::EXPECT
-        || HOP_BY_HOP.contains(name)
+        || is_hop_by_hop(name)
 }
 
 /// As [`host`], without reading again what was read for the connection's last request.
@@ -283,18 +283,27 @@ fn resolve_dots(path: &str) -> Result<String, Error> {
 /// Takes away what is meant for one hop only (RFC 9110 §7.6.1): the fields that `Connection` names, and those that are
 /// so by definition.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in nominated(headers) {
-            headers.remove(name);
+    if let Some(connection) = headers.get(header::CONNECTION) {
+        let is_plain = matches!(connection.as_bytes(), b"keep-alive" | b"close");
+        if !is_plain || headers.get_all(header::CONNECTION).iter().nth(1).is_some() {
+            for name in nominated(headers) {
+                headers.remove(name);
+            }
         }
         headers.remove(header::CONNECTION);
     }
     // Mostly none of them is there, which one look along the names tells.
-    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    if headers.keys().any(is_hop_by_hop) {
         for name in &HOP_BY_HOP {
             headers.remove(name);
         }
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // The first letter rules out nearly every other one, at the cost of one look.
+    let first = name.as_str().as_bytes().first();
+    matches!(first, Some(b't' | b'u' | b'p' | b'k' | b'h')) && HOP_BY_HOP.contains(name)
 }
 
 /// The protocol that the client would rather speak on this connection (RFC 9110 §7.8): HTTP/1.1 only, named by

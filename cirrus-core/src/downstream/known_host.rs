@@ -42,3 +42,29 @@ impl KnownHost {
         });
     }
 }
+
+/// What origins were told about who asks, with the connection's last request: the next one's is the same, unless it is
+/// for another host.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFields(Mutex<Option<(Host, Scheme, Fields)>>);
+
+/// The values of a few header fields.
+type Fields = [HeaderValue; 3];
+
+// === impl KnownFields ===
+
+impl KnownFields {
+    /// The values for this host, made if the last request was for another one.
+    pub(crate) fn of(&self, host: &Host, scheme: Scheme, make: impl FnOnce() -> Fields) -> Fields {
+        let mut known = self.0.lock();
+        if let Some((last, by, fields)) = &*known
+            && last == host
+            && *by == scheme
+        {
+            return fields.clone();
+        }
+        let fields = make();
+        *known = Some((host.clone(), scheme, fields.clone()));
+        fields
+    }
+}

@@ -64,9 +64,11 @@ impl<H: Handler> Handler for Forwarded<H> {
         let headers = request.headers_mut();
         refuse_loop(headers, &cx.worker.engine.token)?;
         hygiene::set_host(headers, &cx.host)?;
-        let trusted = cx.snapshot.trusts(cx.connection.peer.ip());
-        set_x_forwarded(headers, cx, trusted);
-        set_forwarded(headers, cx, trusted);
+        if cx.snapshot.trusts(cx.connection.peer.ip()) {
+            extend_claims(headers, cx);
+        } else {
+            replace_claims(headers, cx);
+        }
         headers.append(VIA, via(version));
         headers.append(&CDN_LOOP, cx.worker.engine.token.clone());
         self.edits.apply(headers);
@@ -109,18 +111,37 @@ pub(super) fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<()
     }
 }
 
-fn set_x_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
-    let peer = cx.connection.peer.ip();
-    if !trusted {
-        remove_claims(headers);
-    }
-    extend(headers, &X_FORWARDED_FOR, peer.to_string());
+/// Whatever the client says about itself makes room for what is known of it.
+fn replace_claims(headers: &mut HeaderMap, cx: &Context) {
+    remove_claims(headers);
+    let make = || {
+        let peer = cx.connection.peer.ip().to_string();
+        [peer, cx.host.as_str().to_owned(), element(cx)].map(value)
+    };
+    let [peer, host, element] = match &cx.activity {
+        Some(activity) => activity.fields.of(&cx.host, cx.scheme, make),
+        None => make(),
+    };
+    headers.append(&X_FORWARDED_FOR, peer);
+    headers.append(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme));
+    headers.append(&X_FORWARDED_HOST, host);
+    headers.append(FORWARDED, element);
+}
+
+/// A trusted proxy's words stand, and ours are added.
+fn extend_claims(headers: &mut HeaderMap, cx: &Context) {
+    extend(
+        headers,
+        &X_FORWARDED_FOR,
+        cx.connection.peer.ip().to_string(),
+    );
     if !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme));
     }
     if !headers.contains_key(&X_FORWARDED_HOST) {
         extend(headers, &X_FORWARDED_HOST, cx.host.as_str().to_owned());
     }
+    extend(headers, &FORWARDED, element(cx));
 }
 
 /// Removes what a client says about itself. CGI, WSGI and PHP read `X_Forwarded_For` as if it were `X-Forwarded-For`, so
@@ -150,10 +171,8 @@ fn is_claim(name: &str) -> bool {
         || (name.contains('_') && is("cdn-loop"))
 }
 
-fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
-    if !trusted {
-        headers.remove(FORWARDED);
-    }
+/// One element of `Forwarded` (RFC 7239 §4).
+fn element(cx: &Context) -> String {
     let mut element = String::with_capacity(64);
     let host = cx.host.as_str();
     let _ = match cx.connection.peer.ip() {
@@ -162,7 +181,13 @@ fn set_forwarded(headers: &mut HeaderMap, cx: &Context, trusted: bool) {
         IpAddr::V6(peer) => write!(element, "for=\"[{peer}]\""),
     };
     let _ = write!(element, ";host=\"{host}\";proto={}", cx.scheme.as_str());
-    extend(headers, &FORWARDED, element);
+    element
+}
+
+/// Addresses and hosts are valid in any field.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .unwrap_or(const { HeaderValue::from_static("unknown") })
 }
 
 /// Adds a member to a list, which may stand in several fields.

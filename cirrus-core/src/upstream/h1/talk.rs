@@ -300,13 +300,15 @@ impl Talk {
 
     /// Writes head and content in one call where the socket can.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let slices = [io::IoSlice::new(&self.out), io::IoSlice::new(&self.chunk)];
-        let slices = if self.out.is_empty() {
-            &slices[1..]
-        } else {
-            &slices
-        };
-        let written = ready!(Pin::new(&mut self.wire.io).poll_write_vectored(cx, slices))?;
+        let mut io = Pin::new(&mut self.wire.io);
+        let written = ready!(match (self.out.is_empty(), self.chunk.is_empty()) {
+            (_, true) => io.as_mut().poll_write(cx, &self.out),
+            (true, false) => io.as_mut().poll_write(cx, &self.chunk),
+            (false, false) => {
+                let slices = [io::IoSlice::new(&self.out), io::IoSlice::new(&self.chunk)];
+                io.as_mut().poll_write_vectored(cx, &slices)
+            }
+        })?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
