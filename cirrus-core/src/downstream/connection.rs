@@ -22,6 +22,8 @@ pub struct Connection {
     pub certificate: Option<Arc<Certificate>>,
     /// The name the client asked for in TLS (SNI).
     pub server_name: Option<ServerName>,
+    /// A client that ends its side has not left.
+    pub(crate) half_close: bool,
 }
 
 // === impl Connection ===
@@ -36,6 +38,7 @@ impl Connection {
             scheme: Scheme::Http,
             certificate: None,
             server_name: None,
+            half_close: false,
         }
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
     pub(crate) http2: bool,
+    pub(crate) half_close: bool,
     pub(crate) senders: Senders,
     pub(crate) sockets: Vec<std::net::TcpListener>,
 }
@@ -36,6 +37,7 @@ pub(crate) struct Bound {
 pub(crate) struct Beginning {
     pub(crate) tls: Option<Acceptor>,
     pub(crate) http2: bool,
+    pub(crate) half_close: bool,
     pub(crate) senders: Senders,
 }
 
@@ -81,6 +83,7 @@ impl Bound {
             address,
             tls: config.tls,
             http2: config.http2,
+            half_close: config.half_close,
             senders: Senders::new(&config.proxy_protocol),
             sockets,
         })
@@ -156,6 +159,7 @@ fn begin(
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);
     };
+    connection.half_close = beginning.half_close;
     let peer = connection.peer.ip();
     let is_introduced = beginning.senders.include(peer);
     // Whose a connection is that must be introduced is known only then.

@@ -121,6 +121,7 @@ fn beginning(bound: &Bound, acceptor: Option<&Acceptor>) -> Beginning {
             false => acceptor.speaking(&[b"http/1.1"]),
         }),
         http2: bound.http2,
+        half_close: bound.half_close,
         senders: bound.senders.clone(),
     }
 }

@@ -194,3 +194,52 @@ async fn a_client_that_does_not_read_is_left() {
         .unwrap();
     assert!(client.reply_or_end("GET").await.is_none(), "it broke off");
 }
+
+/// What a client that ends its side behind its request gets, and whether the origin's answer was wanted.
+async fn half_closed(listen: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let origin = Origin::new().later("*", move |_| {
+        let mut gate = gate.clone();
+        async move {
+            gate.wait_for(|open| *open).await.unwrap();
+            reply("late")
+        }
+    });
+    let origin = origin.run().await;
+    let toml = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{listen}\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut stream = tokio::net::TcpStream::connect(proxy.address())
+        .await
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let asked = async {
+        while origin.count() == 0 {
+            tokio::task::yield_now().await
+        }
+    };
+    let mut answer = String::new();
+    let answered = async {
+        if listen.contains("true") {
+            asked.await;
+            open.send(true).unwrap();
+        }
+        stream.read_to_string(&mut answer).await.unwrap()
+    };
+    tokio::time::timeout(Duration::from_secs(20), answered)
+        .await
+        .unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_is_gone_unless_it_may_do_so() {
+    assert_eq!(half_closed("half_close = false").await, "");
+    let answer = half_closed("half_close = true").await;
+    assert!(answer.ends_with("\r\n\r\nlate"), "{answer}");
+}

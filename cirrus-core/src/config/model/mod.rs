@@ -77,6 +77,10 @@ pub struct ListenConfig {
     /// HTTP/2 besides HTTP/1.1: with TLS by ALPN, without by prior knowledge (the client begins with it).
     #[serde(default = "yes")]
     pub http2: bool,
+    /// Serves HTTP/1 clients that end their side of the connection behind their request, such as `nc -N`. By default
+    /// that is taken for a client that has left, and its request is given up.
+    #[serde(default)]
+    pub half_close: bool,
     /// Networks whose connections must begin with a PROXY protocol header (version 1 or 2), such as a load balancer's.
     /// Its source and destination become the connection's addresses. Connections from elsewhere must not begin with
     /// one and are served as they are.
@@ -204,6 +208,7 @@ impl ListenConfig {
             address,
             tls: false,
             http2: true,
+            half_close: false,
             proxy_protocol: Vec::new(),
         }
     }

@@ -44,6 +44,10 @@ pub(super) struct Link<IO> {
     tail: VecDeque<Bytes>,
     waiting: usize,
     pub(super) upload: Upload,
+    /// A client that ends its side has not left.
+    half_close: bool,
+    /// It has ended its side.
+    has_ended: bool,
 }
 
 /// The present request's body.
@@ -72,8 +76,8 @@ enum State {
 // === impl Link ===
 
 impl<IO> Link<IO> {
-    /// A socket of which `ahead` has been read already.
-    pub(super) fn new(io: IO, ahead: &[u8]) -> Self {
+    /// A socket of which `ahead` has been read already. With `half_close` a client may end its side and still be served.
+    pub(super) fn new(io: IO, ahead: &[u8], half_close: bool) -> Self {
         Self {
             io,
             read: BytesMut::from(ahead),
@@ -82,6 +86,8 @@ impl<IO> Link<IO> {
             tail: VecDeque::new(),
             waiting: 0,
             upload: Upload::default(),
+            half_close,
+            has_ended: false,
         }
     }
 
@@ -189,9 +195,10 @@ impl<IO: AsyncRead + Unpin> Link<IO> {
             self.upload.owner = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        while self.read.len() < HEAD_READ {
+        while self.read.len() < HEAD_READ && !self.has_ended {
             match ready!(self.poll_fill(cx)) {
                 Ok(1..) => {}
+                Ok(0) if self.half_close => self.has_ended = true,
                 Ok(0) | Err(_) => return Poll::Ready(()),
             }
         }

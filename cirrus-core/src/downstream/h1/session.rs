@@ -89,7 +89,7 @@ impl<IO: Socket> Session<IO> {
         limits: Limits,
     ) -> Self {
         Self {
-            link: Arc::new(Mutex::new(Link::new(io, &ahead))),
+            link: Arc::new(Mutex::new(Link::new(io, &ahead, connection.half_close))),
             since: activity.since(),
             connection,
             activity,
