@@ -13,7 +13,7 @@ pub mod downstream;
 /// The request finds its site and route.
 pub mod routing;
 
-/// What happens around every request: the log line, errors into responses, forwarding headers.
+/// What happens around every request: the log line, errors into responses, what a route asks for, forwarding headers.
 pub mod middleware;
 
 /// Responses kept and used again (RFC 9111).

@@ -165,7 +165,8 @@ impl Worker {
     }
 }
 
-/// What answers HEAD says how long the content would be, and has none (RFC 9110 §9.3.2): hyper sees to that in HTTP/1 only.
+/// What answers HEAD says how long the content would be, and has none (RFC 9110 §9.3.2). Here for every codec, an
+/// embedder's too.
 fn without_content(mut response: Response) -> Response {
     use http_body::Body as _;
     let length = response.body().size_hint().exact();
