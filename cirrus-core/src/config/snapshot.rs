@@ -65,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) requests_per_connection: u32,
     pub(crate) send_time: Duration,
     pub(crate) pace: Pace,
+    pub(crate) connection_buffer: usize,
+    pub(crate) total_buffer: u64,
 }
 
 /// Where the snapshot in force is found.
@@ -87,6 +89,9 @@ impl Limits {
                 idle: config.body_idle_time.as_duration(),
                 rate: config.body_rate.bytes(),
             },
+            connection_buffer: usize::try_from(config.connection_buffer.bytes())
+                .unwrap_or(usize::MAX),
+            total_buffer: config.total_buffer.bytes(),
         }
     }
 }

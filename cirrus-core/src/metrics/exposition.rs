@@ -116,6 +116,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     let open = sum(|cells| &cells.accepted) - closed;
     let unqueued = sum(|cells| &cells.unqueued);
     let queued = sum(|cells| &cells.queued) - unqueued;
+    let unbuffered = sum(|cells| &cells.unbuffered);
+    let buffered = sum(|cells| &cells.buffered) - unbuffered;
     let mut numbers = vec![
         gauge(names::IN_FLIGHT, in_flight),
         counter(names::ACCEPTED, |cells| &cells.accepted),
@@ -124,6 +126,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         counter(names::CLIENT_REFUSED, |cells| &cells.client_refused),
         counter(names::WORN, |cells| &cells.worn),
         counter(names::STALLED, |cells| &cells.stalled),
+        gauge(names::BUFFERED, buffered),
+        counter(names::HELD_BACK, |cells| &cells.held_back),
         counter(names::SLOW_BODIES, |cells| &cells.slow_bodies),
         counter(names::HTTP2_FLOODS, |cells| &cells.http2_floods),
         counter(names::TIMED_OUT, |cells| &cells.timed_out),

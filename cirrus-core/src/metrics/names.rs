@@ -30,6 +30,8 @@ metrics! {
     CLIENT_REFUSED = "cirrus_connections_client_refused", "Connections closed at once because limits.connections_per_client was reached.";
     WORN = "cirrus_connections_worn", "Connections that were ended because limits.requests_per_connection was reached.";
     STALLED = "cirrus_responses_stalled", "Connections and HTTP/2 streams given up because the client took nothing of a response for limits.send_time.";
+    BUFFERED = "cirrus_buffered_bytes", "Bytes of responses that wait for HTTP/1 clients that are slower than their responses.";
+    HELD_BACK = "cirrus_responses_held_back", "Times that no more of a response was taken because limits.total_buffer was reached.";
     SLOW_BODIES = "cirrus_request_bodies_slow", "Requests given up because their body came slower than limits.body_idle_time or limits.body_rate.";
     HTTP2_FLOODS = "cirrus_http2_floods", "HTTP/2 connections ended with ENHANCE_YOUR_CALM because of too many frames that mean nothing.";
     TIMED_OUT = "cirrus_connections_timed_out", "Connections closed because limits.header_time or limits.idle_time was over.";

@@ -243,3 +243,47 @@ async fn a_client_that_ends_its_side_is_gone_unless_it_may_do_so() {
     let answer = half_closed("half_close = true").await;
     assert!(answer.ends_with("\r\n\r\nlate"), "{answer}");
 }
+
+/// Waits until the gauge fulfils this.
+async fn buffered(proxy: &proxy::Running, is_right: impl Fn(u64) -> bool) -> u64 {
+    let mut admin = Client::to(proxy.admin()).host("localhost");
+    let seen = async {
+        loop {
+            let page = admin.get("/metrics").await;
+            let line = page
+                .text()
+                .lines()
+                .find_map(|line| line.strip_prefix("cirrus_buffered_bytes "));
+            let bytes = line.unwrap().parse::<f64>().unwrap() as u64;
+            if is_right(bytes) {
+                return bytes;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), seen)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_that_does_not_read_is_limited() {
+    let body = vec![b'x'; 16 << 20];
+    let origin = Origin::new()
+        .get("*", move |_| reply(body.clone()))
+        .run()
+        .await;
+    let toml = format!(
+        "[limits]\nconnection_buffer = \"64KiB\"\n{}",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let waiting = buffered(&proxy, |bytes| bytes > 0).await;
+    assert!(
+        waiting <= 128 * 1024,
+        "{waiting}: at most one piece more than is allowed"
+    );
+    client.leave();
+    buffered(&proxy, |bytes| bytes == 0).await;
+}

@@ -146,6 +146,12 @@ pub struct LimitsConfig {
     pub body_rate: Size,
     /// Concurrent HTTP/2 streams on one connection, 1 to 10000.
     pub streams: u32,
+    /// Bytes of a response that wait in memory for an HTTP/1 client, 64 KiB to 16 MiB; no more is taken from the origin
+    /// until the client has taken some. An HTTP/2 stream has 64 KiB, fixed.
+    pub connection_buffer: Size,
+    /// Bytes of responses that may wait for all HTTP/1 clients that are slower than their responses; at least 1 MiB.
+    /// Beyond it each of them gets its response in small pieces.
+    pub total_buffer: Size,
 }
 
 /// The store that all caching sites share.
@@ -244,6 +250,8 @@ impl Default for LimitsConfig {
             body_idle_time: Period::secs(30),
             body_rate: Size::of(240),
             streams: 128,
+            connection_buffer: Size::kib(256),
+            total_buffer: Size::mib(1024),
         }
     }
 }

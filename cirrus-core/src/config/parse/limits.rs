@@ -86,6 +86,18 @@ fn limits(limits: &LimitsConfig, faults: &mut Faults) {
         faults,
     );
     within(limits.streams, 1..=10_000, at, "streams", faults);
+    within(
+        limits.connection_buffer,
+        Size::kib(64)..=Size::mib(16),
+        at,
+        "connection_buffer",
+        faults,
+    );
+    if limits.total_buffer < Size::mib(1) {
+        let total = limits.total_buffer.to_string();
+        let message = format!("{total} is too small: at least 1MiB is allowed");
+        faults.error("limits.total_buffer", Some(total), message);
+    }
     positive(limits.header_time, at, "header_time", faults);
     positive(limits.handshake_time, at, "handshake_time", faults);
     positive(limits.idle_time, at, "idle_time", faults);

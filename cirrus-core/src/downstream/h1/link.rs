@@ -10,6 +10,7 @@ use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::decode::Framing;
+use super::room::Room;
 use crate::codec::chunked::{Chunked, Found};
 use crate::codec::{Malformed, write};
 use crate::error::BoxError;
@@ -26,9 +27,6 @@ const COPIED: usize = 8 * 1024;
 /// Pieces of content in one write.
 const SLICES: usize = 16;
 
-/// Nothing more is taken to be written while so much waits.
-const WAITING: usize = 256 * 1024;
-
 /// So much goes out in one write, unless the client has stopped reading.
 const SHORT: usize = 64 * 1024;
 
@@ -43,6 +41,7 @@ pub(super) struct Link<IO> {
     /// Content to be written behind `out`.
     tail: VecDeque<Bytes>,
     waiting: usize,
+    room: Room,
     pub(super) upload: Upload,
     /// A client that ends its side has not left.
     half_close: bool,
@@ -77,7 +76,7 @@ enum State {
 
 impl<IO> Link<IO> {
     /// A socket of which `ahead` has been read already. With `half_close` a client may end its side and still be served.
-    pub(super) fn new(io: IO, ahead: &[u8], half_close: bool) -> Self {
+    pub(super) fn new(io: IO, ahead: &[u8], half_close: bool, room: Room) -> Self {
         Self {
             io,
             read: BytesMut::from(ahead),
@@ -85,6 +84,7 @@ impl<IO> Link<IO> {
             written: 0,
             tail: VecDeque::new(),
             waiting: 0,
+            room,
             upload: Upload::default(),
             half_close,
             has_ended: false,
@@ -108,7 +108,7 @@ impl<IO> Link<IO> {
 
     /// There is room for more content.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting < WAITING && self.tail.len() < SLICES - 3
+        self.tail.len() < SLICES - 3 && self.room.is_left(self.waiting)
     }
 
     /// Adds content as a chunk (RFC 9112 §7.1).
@@ -171,6 +171,7 @@ impl<IO> Link<IO> {
         self.out.clear();
         self.written = 0;
         self.waiting = 0;
+        self.room.wait(0);
     }
 }
 
@@ -210,7 +211,10 @@ impl<IO: AsyncWrite + Unpin> Link<IO> {
     /// Writes what waits; ready when all of it has gone.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
-            let count = ready!(self.poll_write_once(cx))?;
+            let Poll::Ready(count) = self.poll_write_once(cx)? else {
+                self.room.wait(self.waiting);
+                return Poll::Pending;
+            };
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -13,6 +13,7 @@ mod encode;
 mod link;
 mod park;
 mod respond;
+mod room;
 mod session;
 mod tunnel;
 mod waits;

@@ -17,6 +17,7 @@ use super::body::RequestBody;
 use super::decode::{Decoder, Head, Refused};
 use super::link::Link;
 use super::park::Socket;
+use super::room::Room;
 use super::waits::{Event, Waits};
 use super::{Broken, respond};
 use crate::body::{Body, Request, Response};
@@ -88,8 +89,10 @@ impl<IO: Socket> Session<IO> {
         worker: &Arc<Worker>,
         limits: Limits,
     ) -> Self {
+        let room = Room::new(&limits, worker.engine.cells.len(), &worker.cells);
+        let link = Link::new(io, &ahead, connection.half_close, room);
         Self {
-            link: Arc::new(Mutex::new(Link::new(io, &ahead, connection.half_close))),
+            link: Arc::new(Mutex::new(link)),
             since: activity.since(),
             connection,
             activity,
