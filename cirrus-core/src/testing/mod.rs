@@ -17,6 +17,7 @@ mod client;
 pub mod config_suite;
 pub mod discovery_suite;
 mod origin;
+pub mod pieces;
 pub mod proxy;
 pub mod store_suite;
 

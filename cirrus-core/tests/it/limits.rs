@@ -220,7 +220,7 @@ async fn half_closed(listen: &str) -> String {
     stream.shutdown().await.unwrap();
     let asked = async {
         while origin.count() == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     let mut answer = String::new();
