@@ -173,6 +173,10 @@ impl<IO: Socket> Session<IO> {
                 }
             }
             let is_reading = !link.read.is_empty();
+            if !is_reading && waits.is_draining() {
+                // It has begun while a response was written that said nothing of it yet.
+                return Poll::Ready(Ok(Next::End));
+            }
             if is_reading && !was_reading && !self.is_new {
                 self.since = Instant::now();
             }
