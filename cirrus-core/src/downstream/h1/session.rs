@@ -238,9 +238,13 @@ impl<IO: Socket> Session<IO> {
             let _ = tunnel.send(Box::new(super::tunnel::Tunnel::new(Arc::clone(&self.link))));
             return Ok(false);
         }
-        let is_whole = self.link.lock().upload.is_done();
+        let (is_whole, is_ahead) = {
+            let link = self.link.lock();
+            (link.upload.is_done(), !link.read.is_empty())
+        };
         if !keeps || !is_whole {
-            self.shut(!is_whole).await;
+            // Who has sent more than that request may be about to send more still.
+            self.shut(!is_whole || is_ahead).await;
         }
         Ok(keeps && is_whole)
     }
