@@ -69,7 +69,7 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut content = Content::new(body, framing, facts.takes_trailers);
     let mut blocked = false;
-    poll_fn(|cx| {
+    let sent = poll_fn(|cx| {
         loop {
             let is_waiting = content.poll_fill(link, cx).is_pending();
             let (written, has_moved) = {
@@ -103,8 +103,11 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     })
-    .await?;
-    Ok(next == Next::KeepAlive)
+    .await;
+    if sent.is_err() {
+        content.body.give_up();
+    }
+    sent.map(|()| next == Next::KeepAlive)
 }
 
 /// What comes after this response.
@@ -227,13 +230,24 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
+    use crate::body::{AtEnd, Ended};
     use crate::clock::{ManualClock, Timestamp};
     use crate::middleware::Context as Request;
 
-    const SIZE: usize = 64 * 1024;
+    const SIZE: usize = 128 * 1024;
 
-    /// Answers with 64 KiB to a client with room for 1 KiB that is waited for 10 s.
-    async fn answer(near: DuplexStream) -> Result<bool, Broken> {
+    struct Tell(Arc<Mutex<Option<Ended>>>);
+
+    impl AtEnd for Tell {
+        fn passed(&mut self, _: usize) {}
+
+        fn ended(self: Box<Self>, how: Ended) {
+            *self.0.lock() = Some(how);
+        }
+    }
+
+    /// Answers with 128 KiB to a client with room for 1 KiB that is waited for 10 s; and how that is told to the log.
+    async fn answer(near: DuplexStream) -> (Result<bool, Broken>, Option<Ended>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(0)));
         let worker = Request::testing(clock, None).worker;
         let facts = Facts {
@@ -244,9 +258,12 @@ mod tests {
         };
         let link = Arc::new(Mutex::new(Link::new(near, &[])));
         let mut waits = Waits::new(&worker.drain, Instant::now());
-        let response = Response::new(Body::full(vec![b'x'; SIZE]));
-        let patience = Duration::from_secs(10);
-        respond(&link, response, facts, patience, &mut waits, &worker).await
+        let how = Arc::default();
+        let body = Body::full(vec![b'x'; SIZE]).watched(Box::new(Tell(Arc::clone(&how))));
+        let (response, patience) = (Response::new(body), Duration::from_secs(10));
+        let answered = respond(&link, response, facts, patience, &mut waits, &worker).await;
+        let how = how.lock().take();
+        (answered, how)
     }
 
     #[tokio::test(start_paused = true)]
@@ -260,8 +277,9 @@ mod tests {
             }
             taken
         };
-        let (answered, taken) = tokio::join!(answer(near), client);
+        let ((answered, how), taken) = tokio::join!(answer(near), client);
         assert!(answered.unwrap() && taken > SIZE, "{taken}");
+        assert_eq!(how, Some(Ended::Whole));
     }
 
     #[tokio::test(start_paused = true)]
@@ -273,8 +291,9 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(5)).await;
             far.read_exact(&mut [0; 100]).await.unwrap();
         };
-        let (answered, ()) = tokio::join!(answering, client);
+        let ((answered, how), ()) = tokio::join!(answering, client);
         assert!(matches!(answered, Err(Broken::Stuck)));
+        assert_eq!(how, Some(Ended::Dropped));
         assert_eq!(begun.elapsed().as_secs(), 15);
     }
 }

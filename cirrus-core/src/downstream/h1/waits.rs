@@ -115,7 +115,8 @@ mod tests {
         let late = Instant::now() + Duration::from_secs(60);
         let mut waits = Waits::new(&drain, late);
         waits.until(late);
-        poll_fn(|cx| Poll::Ready(assert!(waits.poll(cx).is_pending()))).await;
+        let is_pending = poll_fn(|cx| Poll::Ready(waits.poll(cx).is_pending())).await;
+        assert!(is_pending);
         assert!(waits.is_armed());
         drain.begin();
         assert!(!waits.is_armed());
