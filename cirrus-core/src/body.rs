@@ -127,6 +127,11 @@ impl Body {
         }
     }
 
+    /// What was taken of it has not reached its reader: it did not come to its end, though it may look like it.
+    pub(crate) fn give_up(&mut self) {
+        self.end(Ended::Dropped);
+    }
+
     fn end(&mut self, how: Ended) {
         if let Some(at_end) = self.at_end.take() {
             at_end.ended(how);

@@ -204,6 +204,10 @@ fn target(method: &Method, uri: &Uri) -> Result<Option<PathAndQuery>, Error> {
         path => normal_path(path)?,
     };
     let text = match (path, target.query()) {
+        // `http://host?query` has a path too, if none that is written.
+        (Cow::Borrowed(path), Some(query)) if target.as_str().starts_with('?') => {
+            format!("{path}?{query}")
+        }
         (Cow::Borrowed(_), _) if uri.authority().is_none() => return Ok(None),
         (Cow::Borrowed(_), _) => return Ok(Some(target.clone())),
         (Cow::Owned(path), None) => path,

@@ -62,6 +62,9 @@ impl Handler for Files {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Error::not_allowed(HeaderValue::from_static("GET, HEAD")));
         }
+        if !is_plain(request.uri().path()) {
+            return Err(Kind::NoRoute.into());
+        }
         *request.uri_mut() = Uri::from(self.target(request.uri())?);
         let Ok(response) = self.directory.clone().oneshot(*request).await;
         match response.status() {
@@ -70,4 +73,10 @@ impl Handler for Files {
             _ => Ok(self.with_prefix(response.map(Body::stream))),
         }
     }
+}
+
+/// A file has one address. `//private/x` and `/private%2Fx` are other paths than `/private/x` to the routes, and the same
+/// to a file system: what a route there demands could be passed by.
+fn is_plain(path: &str) -> bool {
+    !["//", "%2F", "%5C"].iter().any(|twin| path.contains(twin))
 }

@@ -174,3 +174,33 @@ async fn files_are_served_from_their_directory_only() {
         405
     );
 }
+
+#[tokio::test]
+async fn files_have_one_address_which_routes_see() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("private")).unwrap();
+    std::fs::write(directory.path().join("private/x"), "secret").unwrap();
+    std::fs::write(directory.path().join("a b"), "open").unwrap();
+    let path = directory.path().display();
+    let proxy = proxy::new(&format!(
+        "[[site]]\nhosts = [\"*\"]\n\
+         [[site.route]]\npath = \"/private/*\"\nrespond = {{ status = 403 }}\n\
+         [[site.route]]\npath = \"/*\"\nfiles = {{ directory = \"{path}\" }}\n"
+    ))
+    .run()
+    .await;
+    let mut client = Client::to(proxy.address());
+    assert_eq!(client.get("/a%20b").await.text(), "open");
+    for way in ["/private/x", "/./private/x", "/%70rivate/x", "/private//x"] {
+        assert_eq!(client.get(way).await.status, 403, "{way}");
+    }
+    for way in [
+        "//private/x",
+        "///private/x",
+        "/private%2Fx",
+        "/private%2fx",
+        "/.%2Fprivate/x",
+    ] {
+        assert_eq!(client.get(way).await.status, 404, "{way}");
+    }
+}

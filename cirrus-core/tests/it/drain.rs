@@ -107,3 +107,42 @@ async fn a_file_system_that_hangs_does_not_keep_it_from_ending() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_is_closed_behind_the_response_that_draining_found_under_way() {
+    let (sender, body) =
+        http_body_util::channel::Channel::<bytes::Bytes, std::convert::Infallible>::new(1);
+    let body = std::sync::Mutex::new(Some(body));
+    let origin = Origin::new().get("/", move |_| {
+        let body = body.lock().unwrap().take().unwrap();
+        reply(cirrus_core::Body::stream(body))
+    });
+    let origin = origin.run().await;
+    let (proxy, mut client) = before(&origin).await;
+    let mut sender = sender;
+    sender.send_data("begin".into()).await.unwrap();
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    while origin.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let address = proxy.address();
+    let draining = tokio::task::LocalSet::new();
+    draining
+        .run_until(async {
+            let ended = tokio::task::spawn_local(proxy.shutdown());
+            let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+            tokio::time::timeout(Duration::from_secs(20), refused)
+                .await
+                .unwrap();
+            let last = tokio::time::Instant::now();
+            drop(sender);
+            assert_eq!(client.reply_to("GET").await.text(), "begin");
+            tokio::time::timeout(Duration::from_secs(20), ended)
+                .await
+                .unwrap()
+                .unwrap();
+            // Not only once it would have been parked.
+            assert!(last.elapsed() < Duration::from_millis(1500));
+        })
+        .await;
+}

@@ -327,3 +327,20 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn an_absolute_target_without_a_path_has_one_for_the_origin() {
+    let origin = origin().await;
+    let (proxy, _) = before(&origin).await;
+    for (target, path) in [
+        ("http://a", "/"),
+        ("http://a?x=/y", "/?x=/y"),
+        ("http://a/?x", "/?x"),
+        ("http://a//b", "//b"),
+    ] {
+        let lines = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let response = exchange(&proxy, lines.as_bytes()).await;
+        assert!(response.starts_with("http/1.1 200 "), "{response}");
+        assert_eq!(origin.asked().last().unwrap().target, path);
+    }
+}

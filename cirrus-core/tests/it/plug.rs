@@ -8,6 +8,8 @@ use cirrus_core::testing::{Client, Describe, Origin, proxy, reply};
 use cirrus_core::{Body, Request, Response, Server, Updates};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tower::{Service, ServiceExt};
 
 use crate::site;
@@ -148,4 +150,71 @@ async fn serves_as_a_service_of_another_program() {
         ),
         ("192.0.2.9".into(), "https".into())
     );
+}
+
+#[tokio::test]
+async fn nothing_is_said_in_the_middle_of_a_response_that_reads_its_request() {
+    let echo = tower_layer::layer_fn(|_: cirrus_core::server::Plugged| {
+        tower::service_fn(move |request: Request| async move {
+            Ok::<_, cirrus_core::BoxError>(Response::new(request.into_body()))
+        })
+    });
+    let proxy = proxy::new(&site("http://127.0.0.1:1"))
+        .with(|builder| builder.layer(echo))
+        .run()
+        .await;
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut heard = [0; 4096];
+    let length = stream.read(&mut heard).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut rest = heard[..length].to_vec();
+    stream.read_to_end(&mut rest).await.unwrap();
+    let text = String::from_utf8(rest).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    // Whoever sees a response instead of `100 Continue` may keep its body to itself: nothing can follow it.
+    assert!(text.contains("connection: close\r\n"), "{text}");
+    assert!(text.ends_with("\r\n\r\nhello"), "{text}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_kept_does_not_get_the_next_ones_content() {
+    let kept = Arc::new(tokio::sync::Mutex::new(None::<Body>));
+    let keeping = tower_layer::layer_fn(move |_: cirrus_core::server::Plugged| {
+        let kept = Arc::clone(&kept);
+        tower::service_fn(move |request: Request| {
+            let kept = Arc::clone(&kept);
+            async move {
+                let (mut kept, mut body) = (kept.lock().await, request.into_body());
+                let seen = match kept.as_mut() {
+                    Some(old) => old.frame().await.transpose()?,
+                    None => body.frame().await.transpose()?,
+                };
+                let seen = seen.map(|frame| frame.into_data().unwrap_or_default());
+                *kept = Some(body);
+                Ok::<_, cirrus_core::BoxError>(Response::new(seen.unwrap_or_default().into()))
+            }
+        })
+    });
+    let proxy = proxy::new(&site("http://127.0.0.1:1"))
+        .with(|builder| builder.layer(keeping))
+        .run()
+        .await;
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut heard = [0; 4096];
+    for (content, expected) in [("first", "first"), ("other", "")] {
+        let head =
+            b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        if !expected.is_empty() {
+            let length = stream.read(&mut heard).await.unwrap();
+            assert!(heard[..length].starts_with(b"HTTP/1.1 100 "));
+        }
+        stream.write_all(content.as_bytes()).await.unwrap();
+        let length = stream.read(&mut heard).await.unwrap();
+        let text = String::from_utf8_lossy(&heard[..length]);
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+        assert!(text.ends_with(&format!("\r\n\r\n{expected}")), "{text}");
+    }
 }

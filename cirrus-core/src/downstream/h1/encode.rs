@@ -86,7 +86,7 @@ impl Head<'_> {
         for (name, value) in self.headers {
             if *name == DATE {
                 is_dated = true;
-            } else if is_ours(name, self.framing, self.next) {
+            } else if self.is_ours(name) {
                 continue;
             }
             field(out, name, value);
@@ -97,6 +97,21 @@ impl Head<'_> {
         self.write_framing(out);
         out.extend_from_slice(self.connection());
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether a field is made anew by us, or must not stand there.
+    fn is_ours(&self, name: &HeaderName) -> bool {
+        *name == CONNECTION
+            || *name == TRANSFER_ENCODING
+            || (*name == CONTENT_LENGTH && !self.tells_length())
+            || (*name == UPGRADE && self.next != Next::Switch)
+    }
+
+    /// Only what answers HEAD, or is a 304, says how long the content would be that it has not (RFC 9110 §8.6).
+    fn tells_length(&self) -> bool {
+        self.framing == Framing::None
+            && !self.status.is_informational()
+            && self.status != StatusCode::NO_CONTENT
     }
 
     fn write_framing(&self, out: &mut Vec<u8>) {
@@ -119,14 +134,6 @@ impl Head<'_> {
             Next::Switch => b"connection: upgrade\r\n",
         }
     }
-}
-
-/// Whether a field is made anew by us.
-fn is_ours(name: &HeaderName, framing: Framing, next: Next) -> bool {
-    *name == CONNECTION
-        || *name == TRANSFER_ENCODING
-        || (*name == CONTENT_LENGTH && framing != Framing::None)
-        || (*name == UPGRADE && next != Next::Switch)
 }
 
 /// HTTP/1.1 whatever the client speaks (RFC 9110 §6.2).
@@ -154,4 +161,48 @@ fn date(out: &mut Vec<u8>, now: Timestamp) {
         }
         out.extend_from_slice(line);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn written(status: u16, to_head: bool, length: Option<u64>) -> String {
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        let head = Head {
+            status,
+            headers: &headers,
+            prepared: None,
+            framing: Framing::of(status, to_head, length, Version::HTTP_11),
+            next: Next::KeepAlive,
+            version: Version::HTTP_11,
+        };
+        let mut out = Vec::new();
+        head.write(&mut out, &ManualClock::at(Timestamp::from_secs(0)));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_length_is_said_once_and_only_where_it_may_be() {
+        for (status, to_head, length, said) in [
+            (200, false, Some(7), Some("7")),
+            (200, false, None, None),
+            (200, true, Some(0), Some("5")),
+            (304, false, Some(0), Some("5")),
+            (204, false, Some(0), None),
+            (204, true, Some(0), None),
+            (101, false, Some(0), None),
+        ] {
+            let head = written(status, to_head, length);
+            let mut lines = head
+                .lines()
+                .filter_map(|line| line.strip_prefix("content-length: "));
+            assert_eq!((lines.next(), lines.next()), (said, None), "{head}");
+        }
+    }
 }

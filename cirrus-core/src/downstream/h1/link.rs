@@ -47,6 +47,11 @@ pub(super) struct Link<IO> {
     half_close: bool,
     /// It has ended its side.
     has_ended: bool,
+    /// Something was written since somebody last asked.
+    has_moved: bool,
+    pub(super) upload: Upload,
+    /// How many requests have begun.
+    pub(super) requests: u64,
 }
 
 /// The present request's body.
@@ -88,6 +93,9 @@ impl<IO> Link<IO> {
             upload: Upload::default(),
             half_close,
             has_ended: false,
+            has_moved: false,
+            upload: Upload::default(),
+            requests: 0,
         }
     }
 
@@ -139,6 +147,11 @@ impl<IO> Link<IO> {
         self.written == self.out.len() && self.tail.is_empty()
     }
 
+    /// Something was written since the last call.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
     /// An idle connection keeps no buffers.
     pub(super) fn shed(&mut self) {
         self.read = BytesMut::new();
@@ -148,6 +161,7 @@ impl<IO> Link<IO> {
 
     /// A request begins whose body ends like this. The body is returned if all of it is here already.
     pub(super) fn begin(&mut self, framing: Framing, expects: bool) -> Option<Bytes> {
+        self.requests += 1;
         self.upload = Upload {
             state: match framing {
                 Framing::None => State::Done,
@@ -241,6 +255,7 @@ impl<IO: AsyncWrite + Unpin> Link<IO> {
     }
 
     fn advance(&mut self, count: usize) {
+        self.has_moved = true;
         let head = count.min(self.out.len() - self.written);
         self.written += head;
         let mut rest = count - head;
@@ -316,6 +331,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
 // === impl Upload ===
 
 impl Upload {
+    /// The response has begun: from now on `100 Continue` would stand in its middle. Whether the client was still waiting
+    /// for it; then nobody knows whether it sends the body.
+    pub(super) fn answered(&mut self) -> bool {
+        std::mem::take(&mut self.expects)
+    }
+
     /// More of it is to come.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))

@@ -55,7 +55,7 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
     let framing = Framing::of(parts.status, facts.is_head, length, facts.version);
     let next = {
         let mut link = link.lock();
-        let next = next(&link, parts.status, facts, framing, waits);
+        let next = next(&mut link, parts.status, facts, framing, waits);
         let head = encode::Head {
             status: parts.status,
             headers: &parts.headers,
@@ -69,16 +69,21 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut content = Content::new(body, framing, facts.takes_trailers);
     let mut blocked = false;
-    poll_fn(|cx| {
+    let sent = poll_fn(|cx| {
         loop {
             let is_waiting = content.poll_fill(link, cx).is_pending();
-            match link.lock().poll_write(cx) {
+            let (written, has_moved) = {
+                let mut link = link.lock();
+                (link.poll_write(cx), link.has_moved())
+            };
+            match written {
                 Poll::Ready(written) => {
                     written?;
                     blocked = false;
                 }
                 Poll::Pending => {
-                    if !std::mem::replace(&mut blocked, true) {
+                    // Every byte counts: a slow client is not one that takes nothing.
+                    if !std::mem::replace(&mut blocked, true) || has_moved {
                         waits.until(Instant::now() + patience);
                     }
                     return poll_waits(waits, cx);
@@ -98,20 +103,25 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     })
-    .await?;
-    Ok(next == Next::KeepAlive)
+    .await;
+    if sent.is_err() {
+        content.body.give_up();
+    }
+    sent.map(|()| next == Next::KeepAlive)
 }
 
 /// What comes after this response.
 fn next<IO>(
-    link: &Link<IO>,
+    link: &mut Link<IO>,
     status: StatusCode,
     facts: Facts,
     framing: Framing,
     waits: &Waits,
 ) -> Next {
-    // Behind a body that nobody reads to its end there is no next request to be found.
-    let is_followed = link.upload.is_done() || (link.upload.is_open() && !link.upload.is_abandoned);
+    let is_awaited = link.upload.answered();
+    // Behind a body that nobody reads to its end, or that may never come, there is no next request to be found.
+    let is_open = link.upload.is_open() && !link.upload.is_abandoned && !is_awaited;
+    let is_followed = link.upload.is_done() || is_open;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         Next::Switch
     } else if facts.keeps_alive && is_followed && framing != Framing::Close && !waits.is_draining()
@@ -212,5 +222,78 @@ impl Content {
             }
             Framing::Length(0) | Framing::None | Framing::Close => State::Ended,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream};
+
+    use super::*;
+    use crate::body::{AtEnd, Ended};
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::middleware::Context as Request;
+
+    const SIZE: usize = 128 * 1024;
+
+    struct Tell(Arc<Mutex<Option<Ended>>>);
+
+    impl AtEnd for Tell {
+        fn passed(&mut self, _: usize) {}
+
+        fn ended(self: Box<Self>, how: Ended) {
+            *self.0.lock() = Some(how);
+        }
+    }
+
+    /// Answers with 128 KiB to a client with room for 1 KiB that is waited for 10 s; and how that is told to the log.
+    async fn answer(near: DuplexStream) -> (Result<bool, Broken>, Option<Ended>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(0)));
+        let worker = Request::testing(clock, None).worker;
+        let facts = Facts {
+            version: http::Version::HTTP_11,
+            is_head: false,
+            keeps_alive: true,
+            takes_trailers: false,
+        };
+        let link = Arc::new(Mutex::new(Link::new(near, &[])));
+        let mut waits = Waits::new(&worker.drain, Instant::now());
+        let how = Arc::default();
+        let body = Body::full(vec![b'x'; SIZE]).watched(Box::new(Tell(Arc::clone(&how))));
+        let (response, patience) = (Response::new(body), Duration::from_secs(10));
+        let answered = respond(&link, response, facts, patience, &mut waits, &worker).await;
+        let how = how.lock().take();
+        (answered, how)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_gets_everything() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let client = async {
+            let (mut taken, mut buffer) = (0, [0; 1024]);
+            while let Ok(count @ 1..) = far.read(&mut buffer).await {
+                taken += count;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            taken
+        };
+        let ((answered, how), taken) = tokio::join!(answer(near), client);
+        assert!(answered.unwrap() && taken > SIZE, "{taken}");
+        assert_eq!(how, Some(Ended::Whole));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stops_reading_is_left() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let begun = Instant::now();
+        let answering = answer(near);
+        let client = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            far.read_exact(&mut [0; 100]).await.unwrap();
+        };
+        let ((answered, how), ()) = tokio::join!(answering, client);
+        assert!(matches!(answered, Err(Broken::Stuck)));
+        assert_eq!(how, Some(Ended::Dropped));
+        assert_eq!(begun.elapsed().as_secs(), 15);
     }
 }

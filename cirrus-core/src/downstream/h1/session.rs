@@ -176,6 +176,10 @@ impl<IO: Socket> Session<IO> {
                 }
             }
             let is_reading = !link.read.is_empty();
+            if !is_reading && waits.is_draining() {
+                // It has begun while a response was written that said nothing of it yet.
+                return Poll::Ready(Ok(Next::End));
+            }
             if is_reading && !was_reading && !self.is_new {
                 self.since = Instant::now();
             }
@@ -237,9 +241,13 @@ impl<IO: Socket> Session<IO> {
             let _ = tunnel.send(Box::new(super::tunnel::Tunnel::new(Arc::clone(&self.link))));
             return Ok(false);
         }
-        let is_whole = self.link.lock().upload.is_done();
+        let (is_whole, is_ahead) = {
+            let link = self.link.lock();
+            (link.upload.is_done(), !link.read.is_empty())
+        };
         if !keeps || !is_whole {
-            self.shut(!is_whole).await;
+            // Who has sent more than that request may be about to send more still.
+            self.shut(!is_whole || is_ahead).await;
         }
         Ok(keeps && is_whole)
     }

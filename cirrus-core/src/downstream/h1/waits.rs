@@ -57,8 +57,11 @@ impl Waits {
     }
 
     /// Whatever happens will wake the connection without another look: that would cost more than the rest of a wait.
+    ///
+    /// Draining is asked for all the same: its signal may have woken the connection in the middle of a request, where
+    /// nobody looked.
     pub(super) fn is_armed(&self) -> bool {
-        self.is_armed
+        self.is_armed && !self.drain.has_begun()
     }
 
     /// As long as it takes.
@@ -96,5 +99,27 @@ impl Waits {
         }
         self.is_armed = true;
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_that_nobody_looked_at_is_not_lost() {
+        let drain = Drain::default();
+        let late = Instant::now() + Duration::from_secs(60);
+        let mut waits = Waits::new(&drain, late);
+        waits.until(late);
+        let is_pending = poll_fn(|cx| Poll::Ready(waits.poll(cx).is_pending())).await;
+        assert!(is_pending);
+        assert!(waits.is_armed());
+        drain.begin();
+        assert!(!waits.is_armed());
+        assert_eq!(poll_fn(|cx| waits.poll(cx)).await, Event::Draining);
     }
 }
