@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cirrus_core::testing::{Client, Describe, Origin, Reply, RunningOrigin, proxy, reply};
+use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, proxy, reply};
 
 use crate::nowhere;
 
@@ -693,6 +693,11 @@ async fn faults_are_found_before_anybody_comes() {
         (
             "jwt = { jwks_file = \"x\", claims_to_headers = { sub = \"host\" } }".to_owned(),
             "jwt.claims_to_headers.sub",
+        ),
+        (
+            "jwt = { jwks_file = \"x\", claims_to_headers = { a = \"x-a\", b = \"X-A\" } }"
+                .to_owned(),
+            "jwt.claims_to_headers.b",
         ),
         (
             "forward_auth = { url = \"http://a/\", user_header = \"x\" }".to_owned(),

@@ -1,5 +1,6 @@
 //! Access policies: complete, with files that can be read, and not at odds with each other.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::site::OURS;
@@ -145,8 +146,19 @@ impl AccessCheck<'_> {
         }
         self.named("jwt.cookie", jwt.cookie.as_deref());
         self.named("jwt.query", jwt.query.as_deref());
-        for (claim, name) in &jwt.claims_to_headers {
-            self.fields(&format!("jwt.claims_to_headers.{claim}"), [name]);
+        self.claims(&jwt.claims_to_headers);
+    }
+
+    fn claims(&mut self, told: &BTreeMap<String, HeaderTitle>) {
+        let mut seen = Vec::new();
+        for (claim, name) in told {
+            let field = format!("jwt.claims_to_headers.{claim}");
+            self.fields(&field, [name]);
+            if seen.contains(&name) {
+                let message = "another claim has this field already: each needs one of its own";
+                self.error(&field, Some(name.to_string()), message);
+            }
+            seen.push(name);
         }
     }
 
