@@ -80,14 +80,22 @@ pub(crate) fn refusal(kind: Kind, why: &str) -> Response {
     response
 }
 
-/// The client's doing is not the operator's worry.
 fn report(cx: &Context, error: &Error) {
-    match error.kind().side() {
-        Side::Downstream => tracing::debug!(host = %cx.host, %error, "refused"),
-        // Counted, and in the access log; a line for each would slow down the worker while an origin is down.
-        Side::Upstream => tracing::debug!(host = %cx.host, %error, "the origin failed"),
-        Side::Here => tracing::warn!(host = %cx.host, %error, "failed"),
+    let (kind, host) = (error.kind(), &cx.host);
+    if is_news(kind) {
+        tracing::warn!(%host, %error, "failed");
+    } else if kind.side() == Side::Upstream {
+        tracing::debug!(%host, %error, "the origin failed");
+    } else {
+        tracing::debug!(%host, %error, "refused");
     }
+}
+
+/// Whether the operator hears of each one. The client's doing is not the operator's worry, and what comes in masses, an
+/// origin that is down or more requests than a limit allows, is counted and in the access log: a line for each would
+/// slow down the worker when it can bear that least.
+fn is_news(kind: Kind) -> bool {
+    kind.side() == Side::Here && kind != Kind::Overload
 }
 
 /// The response that tells a client about an error.
@@ -238,6 +246,14 @@ mod tests {
         assert_eq!(form("application/json"), Form::Json);
         assert_eq!(form("*/*"), Form::Text);
         assert_eq!(Form::wanted(None), Form::Text);
+    }
+
+    #[test]
+    fn what_comes_in_masses_is_no_news() {
+        assert!(is_news(Kind::Internal) && is_news(Kind::Loop));
+        for kind in [Kind::Overload, Kind::TooMany, Kind::Connect, Kind::Client] {
+            assert!(!is_news(kind), "{kind:?}");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn what_would_be_no_path_is_a_fault() {
         ("{ strip_prefix = \"/a/*\" }", "without stars"),
         ("{ add_prefix = \"/a/{b}\" }", "without stars"),
         ("{ add_prefix = \"a\" }", "begins with"),
-        ("{ path = \"a\" }", "begins with"),
+        ("{ path = \"a\" }", "\"/v2{path}\""),
         ("{ path = \"/a?b=c\" }", "query"),
         ("{ path = \"/a/../b\" }", "resolved"),
         ("{ path = \"/a/*\" }", "star"),

@@ -1,5 +1,6 @@
 //! Access policies: complete, with files that can be read, and not at odds with each other.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::site::OURS;
@@ -112,6 +113,7 @@ impl AccessCheck<'_> {
                 "a key stands in a `header` or in the `query`, not in both",
             );
         }
+        self.named("api_keys.query", keys.query.as_deref());
         self.names("api_keys.keys", keys.keys.keys());
         self.file("api_keys.keys_file", keys.keys_file.as_deref(), keys_fault);
         self.fields("api_keys.header", &keys.header);
@@ -142,7 +144,22 @@ impl AccessCheck<'_> {
                 "a token stands in a `cookie` or in the `query`, not in both",
             );
         }
-        self.fields("jwt.claims_to_headers", jwt.claims_to_headers.values());
+        self.named("jwt.cookie", jwt.cookie.as_deref());
+        self.named("jwt.query", jwt.query.as_deref());
+        self.claims(&jwt.claims_to_headers);
+    }
+
+    fn claims(&mut self, told: &BTreeMap<String, HeaderTitle>) {
+        let mut seen = Vec::new();
+        for (claim, name) in told {
+            let field = format!("jwt.claims_to_headers.{claim}");
+            self.fields(&field, [name]);
+            if seen.contains(&name) {
+                let message = "another claim has this field already: each needs one of its own";
+                self.error(&field, Some(name.to_string()), message);
+            }
+            seen.push(name);
+        }
     }
 
     fn forward(&mut self, forward: &ForwardAuthConfig) {
@@ -161,8 +178,8 @@ impl AccessCheck<'_> {
                 "0 is not allowed here: write at least \"1ms\"",
             );
         }
-        self.fields("forward_auth.request_headers", &forward.request_headers);
-        self.fields("forward_auth.response_headers", &forward.response_headers);
+        self.listed("forward_auth.request_headers", &forward.request_headers);
+        self.listed("forward_auth.response_headers", &forward.response_headers);
         if let Some(name) = &forward.user_header
             && !forward.response_headers.contains(name)
         {
@@ -189,10 +206,24 @@ impl AccessCheck<'_> {
         }
     }
 
+    /// The name of a cookie or a query parameter.
+    fn named(&mut self, field: &str, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| name.is_empty()) {
+            let message = "empty: a name of at least one character is allowed";
+            self.error(field, Some(name.to_owned()), message);
+        }
+    }
+
     fn file(&mut self, field: &str, path: Option<&Path>, fault: fn(&Path) -> Option<String>) {
         let Some(path) = path else { return };
         if let Some(fault) = fault(path) {
             self.error(field, Some(path.display().to_string()), fault);
+        }
+    }
+
+    fn listed(&mut self, field: &str, names: &[HeaderTitle]) {
+        for (index, name) in names.iter().enumerate() {
+            self.fields(&format!("{field}[{index}]"), [name]);
         }
     }
 

@@ -142,6 +142,15 @@ impl SiteCheck<'_> {
         let Some(template) = self.template(field, "rewrite.path", path, route) else {
             return;
         };
+        if !path.starts_with(['/', '{']) {
+            let message = "a path begins with \"/\", such as \"/v2{path}\"";
+            self.error(
+                &format!("{field}.rewrite.path"),
+                Some(path.to_owned()),
+                message,
+            );
+            return;
+        }
         let example = template.render(|name| Some(if name == "path" { "/x" } else { "x" }));
         let fault = match example.parse::<PathPattern>() {
             Ok(pattern) if pattern.as_exact().is_some() => return,

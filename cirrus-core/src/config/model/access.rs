@@ -35,7 +35,7 @@ pub struct BasicAuthConfig {
     /// What browsers show when they ask for the password.
     pub realm: HeaderText,
     /// A file of lines `NAME:HASH`, as `htpasswd -B` writes it; `#` begins a comment. Read again when it changes, looked
-    /// at every 5 seconds at the most; while it cannot be read, the users read before stay.
+    /// at when somebody asks, every 5 seconds at the most; while it cannot be read, the users read before stay.
     /// Relative paths start at the configuration file.
     pub users_file: Option<PathBuf>,
     /// Users with the hashes of their passwords, bcrypt or Argon2; they win over those of `users_file`.

@@ -42,7 +42,6 @@ pub(super) struct Link<IO> {
     tail: VecDeque<Bytes>,
     waiting: usize,
     room: Room,
-    pub(super) upload: Upload,
     /// A client that ends its side has not left.
     half_close: bool,
     /// It has ended its side.
@@ -90,7 +89,6 @@ impl<IO> Link<IO> {
             tail: VecDeque::new(),
             waiting: 0,
             room,
-            upload: Upload::default(),
             half_close,
             has_ended: false,
             has_moved: false,

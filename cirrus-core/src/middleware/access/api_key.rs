@@ -52,10 +52,13 @@ impl ApiKeys {
     }
 
     /// Whose key this is.
-    fn owner(&self, cx: &Context, key: &str) -> Option<Arc<str>> {
+    async fn owner(&self, cx: &Context, key: &str) -> Option<Arc<str>> {
         let hash = KeyHash::of(key.as_bytes());
-        let known = self.keys.0.get(hash.as_bytes()).cloned();
-        known.or_else(|| self.file.as_ref()?.now(cx).0.get(hash.as_bytes()).cloned())
+        if let Some(known) = self.keys.0.get(hash.as_bytes()) {
+            return Some(Arc::clone(known));
+        }
+        let file = self.file.as_ref()?.now(cx).await;
+        file.0.get(hash.as_bytes()).cloned()
     }
 }
 
@@ -68,9 +71,8 @@ impl Check for ApiKeys {
         request: &'a mut Request,
     ) -> Result<(), Refused> {
         let key = self.place.find(request.headers(), request.uri());
-        let owner = key
-            .and_then(|key| self.owner(cx, &key))
-            .ok_or_else(refuse)?;
+        let key = key.ok_or_else(refuse)?;
+        let owner = self.owner(cx, &key).await.ok_or_else(refuse)?;
         if !self.forward {
             let mut uri = request.uri().clone();
             self.place.remove(request.headers_mut(), &mut uri);

@@ -95,7 +95,10 @@ impl BasicAuth {
 
     /// The user that these are of.
     async fn verify(&self, cx: &Context, given: Credentials) -> Result<Arc<User>, Error> {
-        let from_file = self.file.as_ref().map(|file| file.now(cx));
+        let from_file = match &self.file {
+            Some(file) => Some(file.now(cx).await),
+            None => None,
+        };
         let all = [Some(&self.users), from_file.as_deref()];
         let found = all
             .iter()

@@ -76,18 +76,13 @@ impl Jwt {
         }
     }
 
-    fn claims(&self, cx: &Context, request: &Request) -> Result<Claims, Fault> {
-        let token = self
-            .place
-            .find(request.headers(), request.uri())
-            .ok_or(Fault::Missing)?;
-        let keys = self
-            .keys
-            .as_ref()
-            .map(|keys| keys.now(cx))
-            .unwrap_or_default();
+    async fn claims(&self, cx: &Context, token: &str) -> Result<Claims, Fault> {
+        let keys = match &self.keys {
+            Some(keys) => keys.now(cx).await,
+            None => Arc::default(),
+        };
         let now = cx.worker.engine.clock.now().as_millis() as f64 / 1e3;
-        self.rules.claims(&token, &keys, now)
+        self.rules.claims(token, &keys, now)
     }
 
     /// Tells the origin what it is to know, and nothing that it is not.
@@ -115,7 +110,9 @@ impl Check for Jwt {
         cx: &'a mut Context,
         request: &'a mut Request,
     ) -> Result<(), Refused> {
-        let claims = self.claims(cx, request).map_err(Error::from)?;
+        let token = self.place.find(request.headers(), request.uri());
+        let token = token.ok_or(Fault::Missing).map_err(Error::from)?;
+        let claims = self.claims(cx, &token).await.map_err(Error::from)?;
         self.pass(&claims, request);
         cx.personal |= self.forward || !self.identity.is_empty();
         cx.user = claims.get("sub").and_then(Value::as_str).map(Into::into);

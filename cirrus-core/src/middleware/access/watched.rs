@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -16,6 +16,9 @@ use crate::middleware::Context;
 /// How often the file is looked at, at the most, in milliseconds.
 const LOOK: u64 = 5_000;
 
+/// How long a request waits for a disk.
+const WAIT: Duration = Duration::from_secs(1);
+
 /// The largest file that is read.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
@@ -24,7 +27,8 @@ pub(super) type Parse<T> = fn(&str) -> Result<T, String>;
 
 /// What a file says, as long as that can be read; else what it said before.
 ///
-/// Looked at when somebody asks, and read beside the request that did: no request waits for a disk.
+/// Looked at when somebody asks. That request waits for the look, so that who was taken out of the file does not come in
+/// once more, however long ago that was; but not longer than [`WAIT`], and the others do not.
 pub(super) struct Watched<T> {
     path: PathBuf,
     parse: Parse<T>,
@@ -59,7 +63,11 @@ impl<T: Default + Send + Sync + 'static> Watched<T> {
     }
 
     /// What it says.
-    pub(super) fn now(self: &Arc<Self>, cx: &Context) -> Arc<T> {
+    ///
+    /// # Cancel safety
+    ///
+    /// A look that was begun goes on.
+    pub(super) async fn now(self: &Arc<Self>, cx: &Context) -> Arc<T> {
         let engine = &cx.worker.engine;
         let (now, last) = (
             engine.clock.now().as_millis(),
@@ -69,8 +77,8 @@ impl<T: Default + Send + Sync + 'static> Watched<T> {
         if now.abs_diff(last) >= LOOK && self.claim(last, now) {
             let watched = Arc::clone(self);
             let look = tokio::task::spawn_blocking(move || watched.look());
-            // A look that panics leaves everything as it was.
-            engine.tasks.spawn(async move { drop(look.await) });
+            // A look that panics or hangs leaves everything as it was.
+            drop(tokio::time::timeout(WAIT, look).await);
         }
         self.value.load_full()
     }

@@ -152,6 +152,8 @@ pub(crate) fn word(error: &io::Error) -> &'static str {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             "destination_ip_unroutable"
         }
+        // Of what speaks another protocol than is expected of it; TLS has its own words.
+        io::ErrorKind::InvalidData => "http_protocol_error",
         _ => "connection_refused",
     }
 }
