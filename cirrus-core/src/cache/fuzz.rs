@@ -39,7 +39,7 @@ pub fn cache_control(bytes: &[u8]) {
         Control::of_response(&lines(&CACHE_CONTROL, &bytes.to_ascii_uppercase())),
         control
     );
-    let mut more = headers.clone();
+    let mut more = headers;
     for strict in ["no-store", "max-age=0", "private"] {
         more.append(CACHE_CONTROL, HeaderValue::from_static(strict));
     }
