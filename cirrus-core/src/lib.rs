@@ -51,6 +51,11 @@ mod error;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+/// What the fuzz targets run.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use body::{AtEnd, Body, Ended, Request, Response};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{BoxError, Error, Kind, Side};

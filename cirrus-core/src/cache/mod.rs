@@ -12,6 +12,8 @@ mod conditional;
 mod control;
 mod fetch;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod invalidate;
 mod key;
 mod layer;

@@ -20,9 +20,9 @@ pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed
     }
     let mut parsed = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (length, parsed) = match httparse::parse_headers(buffer, &mut parsed) {
-        Ok(httparse::Status::Complete(done)) => done,
+        Ok(httparse::Status::Complete(done)) if done.0 <= MAX_BYTES => done,
         Ok(httparse::Status::Partial) if buffer.len() < MAX_BYTES => return Ok(None),
-        Ok(httparse::Status::Partial) => return Err(Malformed("the trailers are too large")),
+        Ok(_) => return Err(Malformed("the trailers are too large")),
         Err(_) => return Err(Malformed("the trailers are not valid")),
     };
     if !fields::has_whole_line_ends(&buffer[..length]) {
@@ -41,4 +41,18 @@ pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed
     }
     buffer.advance(length);
     Ok(Some(headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_are_taken_because_all_of_them_came_at_once() {
+        let trailers = |length: usize| format!("x: {}\r\n\r\n", "a".repeat(length - 7));
+        for (length, is_taken) in [(MAX_BYTES, true), (MAX_BYTES + 1, false)] {
+            let mut buffer = BytesMut::from(trailers(length).as_bytes());
+            assert_eq!(take(&mut buffer).is_ok(), is_taken, "{length}");
+        }
+    }
 }

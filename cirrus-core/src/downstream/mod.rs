@@ -11,6 +11,8 @@ mod activity;
 mod cert;
 mod clients;
 mod connection;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod h1;
 mod h2;
 mod http;

@@ -202,6 +202,9 @@ fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Erro
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,9 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address(value.trim().trim_matches('"'))
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

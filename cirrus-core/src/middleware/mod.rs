@@ -9,6 +9,8 @@ mod context;
 mod cors;
 mod dispatch;
 mod forwarded;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod headers;
 pub mod limit;
 mod policies;

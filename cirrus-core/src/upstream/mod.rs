@@ -4,6 +4,8 @@ pub(crate) mod balance;
 mod cluster;
 mod connect;
 mod forward;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod link;

@@ -303,6 +303,9 @@ fn bad(why: &'static str) -> Refused {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

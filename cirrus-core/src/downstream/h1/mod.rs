@@ -20,6 +20,8 @@ mod waits;
 
 use std::io;
 
+#[cfg(fuzzing)]
+pub use decode::fuzz::request_head;
 pub(super) use park::Socket;
 pub(super) use session::Session;
 

@@ -27,6 +27,8 @@ use super::activity::Activity;
 use super::connection::Connection;
 use crate::config::Limits;
 use crate::server::{TaskExecutor, Worker};
+#[cfg(fuzzing)]
+pub use frames::fuzz::h2_frames;
 use frames::{Flood, Watched};
 
 /// What the streams of one connection have in common.

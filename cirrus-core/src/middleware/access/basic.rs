@@ -228,6 +228,9 @@ impl User {
     }
 }
 
+#[cfg(fuzzing)]
+pub(super) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

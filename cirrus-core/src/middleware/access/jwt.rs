@@ -286,6 +286,9 @@ impl From<Fault> for Error {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 #[path = "jwt/tests.rs"]
 mod tests;

@@ -6,6 +6,8 @@ mod basic;
 mod check_file;
 mod entries;
 mod forward_auth;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod gate;
 mod identity;
 mod jwks;
@@ -25,6 +27,8 @@ pub(crate) use check_file::{jwks_fault, keys_fault, users_fault};
 pub(crate) use entries::name_fault;
 pub(crate) use forward_auth::ForwardAuth;
 pub(crate) use jwt::Jwt;
+#[cfg(fuzzing)]
+pub use jwt::fuzz::jwt;
 
 use super::{Context, Handler};
 use crate::body::{Request, Response};

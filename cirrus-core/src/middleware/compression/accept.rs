@@ -98,6 +98,9 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

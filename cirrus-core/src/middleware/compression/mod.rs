@@ -17,6 +17,8 @@ use http_body::Body as _;
 use tower_layer::Layer;
 
 use self::accept::choose;
+#[cfg(fuzzing)]
+pub use self::accept::fuzz::accept_encoding;
 use self::body::Compressed;
 use self::encoder::Encoder;
 use self::head::{Known, forbids};

@@ -25,7 +25,7 @@ impl Introduction {
         io.flush().await
     }
 
-    fn header(self) -> io::Result<Vec<u8>> {
+    pub(crate) fn header(self) -> io::Result<Vec<u8>> {
         let client = self.client.map(same_family);
         match (self.version, client) {
             (SendProxyProtocol::V1, client) => {

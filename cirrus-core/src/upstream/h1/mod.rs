@@ -5,6 +5,8 @@
 mod body;
 mod decode;
 mod encode;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod talk;
 
 #[cfg(test)]
