@@ -230,6 +230,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
+    use crate::downstream::h1::room::Room;
     use crate::body::{AtEnd, Ended};
     use crate::clock::{ManualClock, Timestamp};
     use crate::middleware::Context as Request;
@@ -256,7 +257,7 @@ mod tests {
             keeps_alive: true,
             takes_trailers: false,
         };
-        let link = Arc::new(Mutex::new(Link::new(near, &[])));
+        let link = Arc::new(Mutex::new(Link::new(near, &[], false, Room::testing())));
         let mut waits = Waits::new(&worker.drain, Instant::now());
         let how = Arc::default();
         let body = Body::full(vec![b'x'; SIZE]).watched(Box::new(Tell(Arc::clone(&how))));

@@ -62,6 +62,19 @@ impl Room {
     }
 }
 
+#[cfg(test)]
+impl Room {
+    /// Room for 100 KiB, and for 1 MiB in all.
+    pub(super) fn testing() -> Self {
+        Self {
+            most: 100 * 1024,
+            share: 1024 * 1024,
+            noted: 0,
+            cells: Arc::default(),
+        }
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         self.wait(0);
@@ -74,10 +87,9 @@ mod tests {
 
     fn room(cells: &Arc<Cells>) -> Room {
         Room {
-            most: 100 * 1024,
             share: 64 * 1024,
-            noted: 0,
             cells: Arc::clone(cells),
+            ..Room::testing()
         }
     }
 
