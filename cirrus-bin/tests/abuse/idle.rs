@@ -1,0 +1,73 @@
+//! Connections that wait for their client cost little more than their sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cirrus_core::testing::certs;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep;
+use tokio_rustls::TlsConnector;
+
+use crate::edge::{Edge, is_full, scaled};
+use crate::wire::connect;
+
+/// A connection is parked two seconds after its last response.
+const PARKED: Duration = Duration::from_secs(4);
+
+const LIMITS: &str = r#"connections_per_client = 65536
+    idle_time = "300s""#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_tls_two_kibibytes() {
+    let edge = Edge::with("http", LIMITS).await;
+    let each = cost(&edge, scaled(10_000), async |number| {
+        asked(connect(number, edge.address).await).await
+    })
+    .await;
+    assert!(each <= 2 * 1024, "an idle connection costs {each} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_tls_twelve_kibibytes() {
+    let edge = Edge::with("https", LIMITS).await;
+    let config = certs::client_trusting_anyone(&[b"http/1.1"], rustls::ALL_VERSIONS);
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from("shop.example").unwrap();
+    let count = if is_full() { 10_000 } else { 2_000 };
+    let each = cost(&edge, count, async |number| {
+        let stream = connect(number, edge.address).await;
+        asked(connector.connect(name.clone(), stream).await.unwrap()).await
+    })
+    .await;
+    assert!(each <= 12 * 1024, "an idle connection costs {each} bytes");
+}
+
+/// Bytes of memory for each of `count` connections that are open and parked.
+async fn cost<S>(edge: &Edge, count: usize, open: impl AsyncFn(usize) -> S) -> u64 {
+    // What the first ones load stays.
+    for number in 0..64 {
+        open(number).await;
+    }
+    sleep(PARKED).await;
+    let before = edge.memory();
+    let mut connections = Vec::with_capacity(count);
+    for number in 0..count {
+        connections.push(open(number).await);
+    }
+    sleep(PARKED).await;
+    let after = edge.memory();
+    eprintln!("{count} idle: {} bytes each", after.saturating_sub(before) / count as u64);
+    after.saturating_sub(before) / count as u64
+}
+
+/// The connection, after a request and its response.
+async fn asked<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> S {
+    let request = b"GET /cached HTTP/1.1\r\nhost: shop.example\r\naccept: */*\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"hello") {
+        assert_ne!(stream.read_buf(&mut said).await.unwrap(), 0);
+    }
+    stream
+}
