@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cirrus_core::testing::Client;
 use tokio::runtime::Builder;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Asks for something small again and again, from a thread of its own.
 pub(crate) struct Bystander {
@@ -41,11 +41,6 @@ impl Bystander {
         }
     }
 
-    pub(crate) async fn was_served_for(self, time: Duration) {
-        sleep(time).await;
-        self.was_served();
-    }
-
     /// Ends it, and looks at how long it waited.
     pub(crate) fn was_served(self) {
         self.has_seen_enough.store(true, Ordering::Relaxed);
@@ -53,7 +48,7 @@ impl Bystander {
         times.sort();
         let (p99, slowest) = (times[times.len() * 99 / 100], times[times.len() - 1]);
         let count = times.len();
-        eprintln!("{count} requests, p99 {p99:?}, slowest {slowest:?}");
+        println!("bystander: {count} requests, p99 {p99:?}, slowest {slowest:?}");
         assert!(
             p99 <= NEARLY_ALWAYS && slowest <= ALWAYS,
             "of {count} requests 99 % were answered within {p99:?}, the slowest in {slowest:?}"

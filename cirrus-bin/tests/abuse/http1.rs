@@ -18,7 +18,9 @@ async fn slow_headers() {
     edge.withstands(async |to| {
         clients(scaled(5_000), move |number| async move {
             let mut stream = connect(number, to).await;
-            let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nslow: ").await;
+            let _ = stream
+                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nslow: ")
+                .await;
             // The server's patience is not renewed by bytes.
             while stream.write_all(b"y").await.is_ok() {
                 let ended = tokio::time::timeout(DRIP, rest(&mut stream)).await;
@@ -62,7 +64,11 @@ async fn slow_readers() {
             let socket: TcpSocket = from(number);
             socket.set_recv_buffer_size(16 * 1024).unwrap();
             let mut stream = socket.connect(to).await.unwrap();
-            let path = if number.is_multiple_of(2) { "/large" } else { "/large/cached" };
+            let path = if number.is_multiple_of(2) {
+                "/large"
+            } else {
+                "/large/cached"
+            };
             let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut bytes = [0; 1024];

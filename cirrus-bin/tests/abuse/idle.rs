@@ -13,7 +13,8 @@ use crate::edge::{Edge, is_full, scaled};
 use crate::wire::connect;
 
 /// A connection is parked two seconds after its last response.
-const PARKED: Duration = Duration::from_secs(4);
+/// Two more until what it needed before is given back.
+const PARKED: Duration = Duration::from_secs(5);
 
 const LIMITS: &str = r#"connections_per_client = 65536
     idle_time = "300s""#;
@@ -56,9 +57,9 @@ async fn cost<S>(edge: &Edge, count: usize, open: impl AsyncFn(usize) -> S) -> u
         connections.push(open(number).await);
     }
     sleep(PARKED).await;
-    let after = edge.memory();
-    eprintln!("{count} idle: {} bytes each", after.saturating_sub(before) / count as u64);
-    after.saturating_sub(before) / count as u64
+    let each = edge.memory().saturating_sub(before) / count as u64;
+    println!("{count} idle connections: {each} bytes each");
+    each
 }
 
 /// The connection, after a request and its response.

@@ -16,7 +16,10 @@ const SOURCES: usize = 64;
 
 /// Connects as the client of this number.
 pub(crate) async fn connect(number: usize, to: SocketAddr) -> TcpStream {
-    from(number).connect(to).await.expect("a server that accepts")
+    from(number)
+        .connect(to)
+        .await
+        .expect("a server that accepts")
 }
 
 /// A socket of the client of this number.
