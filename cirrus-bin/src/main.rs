@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod findings;
 mod log;
+mod memory;
 mod output;
 mod serve;
 mod wire;
@@ -13,9 +14,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use commands::Cli;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // It fails only if there is one already.

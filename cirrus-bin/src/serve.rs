@@ -46,7 +46,10 @@ pub(crate) async fn serve(builder: Builder, config: &Config) -> Result<(), Failu
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal ends at once.
 pub(crate) async fn end(running: Running, mut signals: Signals) -> Result<(), Failure> {
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        never = crate::memory::give_back() => match never {},
+    };
     tracing::info!("{name}: finishing requests in flight; a second signal ends at once");
     tokio::select! {
         () = running.shutdown() => Ok(()),

@@ -124,8 +124,13 @@ impl Cirrus {
             .expect("an address")
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.child.id());
+        let command = format!("kill -{name} {}", self.id());
         let status = Command::new("sh")
             .args(["-c", &command])
             .status()

@@ -14,7 +14,6 @@ use super::connection::Connection;
 use super::h1::{self, Session, Socket};
 use super::h2::{self, Served};
 use super::sniff::Rewind;
-use crate::config::Limits;
 use crate::server::{Admission, Drain, Worker};
 
 /// What a connection speaks.
@@ -32,40 +31,72 @@ pub(crate) enum Version {
 ///
 /// It ends by itself when the client is silent for too long, after the response in flight once
 /// draining begins, and at once when the time for draining is over.
-pub(crate) async fn serve<IO: Socket>(
+pub(crate) fn serve<IO: Socket>(
     io: IO,
     version: Version,
     connection: Arc<Connection>,
     admission: Admission,
     worker: Arc<Worker>,
-) {
+) -> impl Future<Output = ()> + Send {
     let limits = worker.engine.live.now().limits;
     let patience = Patience {
         header: limits.header_time,
         idle: limits.idle_time,
         send: limits.send_time,
     };
-    let activity = Arc::new(Activity::new(
-        patience,
-        limits.requests_per_connection,
-        admission,
-    ));
-    let mut io = Rewind::new(io);
+    let activity = Activity::new(patience, limits.requests_per_connection, admission);
+    let shared = h2::Shared {
+        connection,
+        activity: Arc::new(activity),
+        worker,
+        limits,
+    };
+    serve_either(Rewind::new(io), version, Box::new(shared))
+}
+
+async fn serve_either<IO: Socket>(io: Rewind<IO>, version: Version, shared: Box<h2::Shared>) {
+    // What is needed once, or by those who speak HTTP/2, is no burden to an idle connection: each is boxed.
+    match Box::pin(begun(io, version, shared)).await {
+        Some(Begun::Http1(session, worker)) => count_h1(session.run().await, &worker),
+        Some(Begun::Http2(io, shared)) => Box::pin(serve_h2(io, shared)).await,
+        None => {}
+    }
+}
+
+/// A connection of which is known what it speaks.
+enum Begun<IO> {
+    Http1(Box<Session<IO>>, Arc<Worker>),
+    Http2(Box<Rewind<IO>>, Box<h2::Shared>),
+}
+
+async fn begun<IO: Socket>(
+    mut io: Rewind<IO>,
+    version: Version,
+    shared: Box<h2::Shared>,
+) -> Option<Begun<IO>> {
+    let h2::Shared {
+        activity, worker, ..
+    } = &*shared;
     let h2 = match version {
-        Version::Http1 => false,
-        Version::Http2 => true,
-        Version::Either => match choose(&mut io, &activity, &worker.drain).await {
-            Some(h2) => h2,
-            None => return worker.cells.timed_out.add(1),
-        },
+        Version::Http1 => Some(false),
+        Version::Http2 => Some(true),
+        Version::Either => choose(&mut io, activity, &worker.drain).await,
+    };
+    let Some(h2) = h2 else {
+        worker.cells.timed_out.add(1);
+        return None;
     };
     if h2 {
-        // Boxed: what it needs is no burden to those who speak HTTP/1.
-        Box::pin(serve_h2(io, connection, activity, worker, limits)).await;
-    } else {
-        let session = Session::new(io.into_parts(), connection, activity, &worker, limits);
-        count_h1(session.run().await, &worker);
+        return Some(Begun::Http2(Box::new(io), shared));
     }
+    let h2::Shared {
+        connection,
+        activity,
+        worker,
+        limits,
+    } = *shared;
+    let session = Session::new(io.into_parts(), connection, activity, &worker, limits);
+    Some(Begun::Http1(Box::new(session), worker))
 }
 
 /// Whether the client begins with HTTP/2; `None` if it says nothing for too long.
@@ -83,22 +114,12 @@ where
     }
 }
 
-async fn serve_h2<IO>(
-    io: IO,
-    connection: Arc<Connection>,
-    activity: Arc<Activity>,
-    worker: Arc<Worker>,
-    limits: Limits,
-) where
+async fn serve_h2<IO>(io: Box<Rewind<IO>>, shared: Box<h2::Shared>)
+where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let shared = h2::Shared {
-        connection,
-        activity: Arc::clone(&activity),
-        worker: Arc::clone(&worker),
-        limits,
-    };
-    let served = Served::new(io, shared);
+    let (activity, worker) = (Arc::clone(&shared.activity), Arc::clone(&shared.worker));
+    let served = Served::new(io, *shared);
     match watch(served, Served::close, &activity, &worker.drain).await {
         Err(Broken::Http(error)) => {
             count_h2(&error, &worker);

@@ -1,5 +1,6 @@
 //! Sockets: bind, accept, refuse what is too much.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +40,14 @@ pub(crate) struct Beginning {
     pub(crate) http2: bool,
     pub(crate) half_close: bool,
     pub(crate) senders: Senders,
+}
+
+/// A connection that was accepted, and what it needs to be served.
+struct Opening {
+    stream: TcpStream,
+    connection: Connection,
+    admission: Admission,
+    worker: Arc<Worker>,
 }
 
 /// An address that cannot be listened on.
@@ -149,12 +158,7 @@ fn is_fleeting(error: &io::Error) -> bool {
 }
 
 /// Serves a connection in a task of its own, if there is room for one more.
-fn begin(
-    mut stream: TcpStream,
-    mut connection: Connection,
-    beginning: &Beginning,
-    worker: &Arc<Worker>,
-) {
+fn begin(stream: TcpStream, connection: Connection, beginning: &Beginning, worker: &Arc<Worker>) {
     let Some(mut admission) = worker.admit() else {
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);
@@ -173,22 +177,59 @@ fn begin(
         true => Version::Either,
         false => Version::Http1,
     };
-    worker.clone().connections.spawn(async move {
-        let is_admitted = !is_introduced
-            || introduced(&mut stream, &mut connection, &worker).await
-                && worker.count(&mut admission, connection.peer.ip());
-        if !is_admitted {
+    let tasks = worker.connections.clone();
+    // A task is as large as the largest thing it ever does, for as long as it lives: what only begins a connection is
+    // boxed, and most connections are served without a step between.
+    if !is_introduced && tls.is_none() {
+        return tasks.spawn(http::serve(
+            stream,
+            version,
+            Arc::new(connection),
+            admission,
+            worker,
+        ));
+    }
+    let mut opening = Box::new(Opening {
+        stream,
+        connection,
+        admission,
+        worker,
+    });
+    tasks.spawn(async move {
+        if is_introduced && !Box::pin(opening.is_introduced()).await {
             return;
         }
-        let connection = Arc::new(connection);
         match tls {
-            None => http::serve(stream, version, connection, admission, worker).await,
-            Some(tls) => secure(stream, &connection, &tls, admission, worker).await,
+            None => opening.serve(version).await,
+            Some(tls) => secure(opening, tls).await,
         }
     });
 }
 
-/// Whether a connection that must begin with a PROXY protocol header did, and goes on.
+// === impl Opening ===
+
+impl Opening {
+    /// Whether a connection that must begin with a PROXY protocol header did, and its client has room for it.
+    async fn is_introduced(&mut self) -> bool {
+        introduced(&mut self.stream, &mut self.connection, &self.worker).await
+            && self
+                .worker
+                .count(&mut self.admission, self.connection.peer.ip())
+    }
+
+    /// Serves it without TLS.
+    fn serve(self: Box<Self>, version: Version) -> impl Future<Output = ()> + Send {
+        let Self {
+            stream,
+            connection,
+            admission,
+            worker,
+        } = *self;
+        http::serve(stream, version, Arc::new(connection), admission, worker)
+    }
+}
+
+/// Whether a connection that must begin with a PROXY protocol header did.
 async fn introduced(stream: &mut TcpStream, connection: &mut Connection, worker: &Worker) -> bool {
     let peer = connection.peer;
     let limit = HeaderTime(worker.engine.live.now().limits.header_time);
@@ -207,31 +248,42 @@ async fn introduced(stream: &mut TcpStream, connection: &mut Connection, worker:
     introduced.is_ok()
 }
 
-async fn secure(
-    stream: TcpStream,
-    connection: &Connection,
-    tls: &Acceptor,
-    admission: Admission,
-    worker: Arc<Worker>,
-) {
+/// Serves a connection with TLS.
+async fn secure(opening: Box<Opening>, tls: Acceptor) {
+    if let Some(served) = Box::pin(shaken(opening, tls)).await {
+        served.await;
+    }
+}
+
+/// Performs the handshake; what is left to be done then is to serve the connection.
+async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Output = ()> + Send> {
+    let Opening {
+        stream,
+        connection,
+        admission,
+        worker,
+    } = *opening;
     let shaken = tokio::select! {
         shaken = tls.accept(stream) => shaken,
-        () = worker.drain.over() => return,
+        () = worker.drain.over() => return None,
     };
     match shaken {
         Ok((stream, handshake)) => {
             worker.cells.handshakes.add(1);
-            let connection = connection.clone().secured(Some(handshake.certificate));
+            let connection = connection.secured(Some(handshake.certificate));
             let connection = Arc::new(connection.with_server_name(handshake.sni));
             let version = match handshake.h2 {
                 true => Version::Http2,
                 false => Version::Http1,
             };
-            http::serve(stream, version, connection, admission, worker).await;
+            // Boxed: it is large, and handed on from one to the next.
+            let stream = Box::new(stream);
+            Some(http::serve(stream, version, connection, admission, worker))
         }
         Err(error) => {
             worker.cells.handshake_failures.add(1);
             tracing::debug!(peer = %connection.peer, %error, "a handshake failed");
+            None
         }
     }
 }

@@ -26,6 +26,12 @@ impl Socket for TcpStream {
     }
 }
 
+impl<S: Socket> Socket for Box<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_readable(cx)
+    }
+}
+
 /// What it holds back from an earlier read has been read by the time a connection is parked.
 impl<S: Socket> Socket for TlsStream<S> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -104,7 +104,7 @@ impl<IO: Socket> Session<IO> {
     }
 
     /// Serves the connection to its end.
-    pub(in crate::downstream) async fn run(mut self) -> Result<(), Broken> {
+    pub(in crate::downstream) async fn run(mut self: Box<Self>) -> Result<(), Broken> {
         loop {
             // Boxed: what a busy connection needs is no burden to an idle one.
             match Box::pin(self.turn()).await? {
