@@ -158,7 +158,12 @@ fn is_fleeting(error: &io::Error) -> bool {
 }
 
 /// Serves a connection in a task of its own, if there is room for one more.
-fn begin(stream: TcpStream, connection: Connection, beginning: &Beginning, worker: &Arc<Worker>) {
+fn begin(
+    stream: TcpStream,
+    mut connection: Connection,
+    beginning: &Beginning,
+    worker: &Arc<Worker>,
+) {
     let Some(mut admission) = worker.admit() else {
         // Dropped: closed at once. The accept loop must never wait for room.
         return worker.cells.refused.add(1);

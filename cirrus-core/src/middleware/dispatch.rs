@@ -46,10 +46,7 @@ impl Handler for Dispatch {
         let snapshot = Arc::clone(&cx.snapshot);
         let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;
         cx.site = Some(Arc::clone(site));
-        let stack = match look_up(site, &request) {
-            Found::Route { value, .. } => value,
-            Found::MethodNotAllowed(_) | Found::None => &site.unmatched,
-        };
+        let stack = look_up(site, &request).unwrap_or(&site.unmatched);
         stack.handle(cx, request).await
     }
 }
@@ -61,16 +58,48 @@ impl Handler for Unmatched {
         request: Box<Request>,
     ) -> Result<Response, Error> {
         match cx.site.as_deref().map(|site| look_up(site, &request)) {
-            Some(Found::MethodNotAllowed(allowed)) => Err(not_allowed(&allowed)),
+            Some(Err(Unserved::Method(allowed))) => Err(not_allowed(&allowed)),
             _ => Err(Kind::NoRoute.into()),
         }
     }
 }
 
-fn look_up<'t: 'p, 'p>(site: &'t Site, request: &'p Request) -> Found<'t, 'p, Stack> {
+/// Why no route takes a request.
+enum Unserved {
+    Path,
+    /// Routes match, for these methods only.
+    Method(Vec<http::Method>),
+}
+
+/// Routes see slashes in a row as one, since most origins do: otherwise `//admin` would pass a guard on `/admin`. The
+/// origin is asked for what the client wrote.
+fn look_up<'t>(site: &'t Site, request: &Request) -> Result<&'t Stack, Unserved> {
     let uri = request.uri();
-    site.table
-        .lookup(request.method(), uri.path(), uri.query(), request.headers())
+    let merged;
+    let path = if uri.path().contains("//") {
+        merged = merge_slashes(uri.path());
+        &merged
+    } else {
+        uri.path()
+    };
+    match site
+        .table
+        .lookup(request.method(), path, uri.query(), request.headers())
+    {
+        Found::Route { value, .. } => Ok(value),
+        Found::MethodNotAllowed(allowed) => Err(Unserved::Method(allowed.to_vec())),
+        Found::None => Err(Unserved::Path),
+    }
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if letter != '/' || !merged.ends_with('/') {
+            merged.push(letter);
+        }
+    }
+    merged
 }
 
 fn not_allowed(allowed: &[http::Method]) -> Error {

@@ -69,6 +69,7 @@ impl Checkout {
                 tls: None,
                 introduction: None,
                 protocol: OriginProtocol::Http1,
+                owner: None,
             }),
             _origin: origin,
         };

@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) protocol: OriginProtocol,
+    /// Its name, if its pool has rules of its own.
+    pub(crate) owner: Option<Arc<str>>,
     pub(crate) connect: Duration,
     pub(crate) times: Times,
     pub(crate) ejection: Ejection,
@@ -181,6 +183,7 @@ impl Set {
                 tls: rules.tls.clone(),
                 introduction: rules.introduction,
                 protocol: rules.protocol,
+                owner: rules.owner.clone(),
             };
             known.get(&transport).map_or_else(
                 || Arc::new(Backend::new(transport)),
@@ -218,6 +221,7 @@ mod tests {
     use super::*;
 
     const RULES: Rules = Rules {
+        owner: None,
         protocol: OriginProtocol::Http1,
         connect: Duration::from_secs(1),
         times: Times {

@@ -42,6 +42,9 @@ pub(crate) struct Transport {
     pub(crate) introduction: Option<Introduction>,
     /// What is offered in TLS, and spoken without.
     pub(crate) protocol: OriginProtocol,
+    /// The cluster that has it to itself, because its pool has rules of its own: connections that others have opened are
+    /// not counted there, nor kept as it wants.
+    pub(crate) owner: Option<Arc<str>>,
 }
 
 /// How long connections are kept, and for how many requests.
@@ -345,6 +348,7 @@ mod tests {
             tls: None,
             introduction: None,
             protocol: crate::config::OriginProtocol::Http1,
+            owner: None,
         })
     }
 

@@ -243,6 +243,7 @@ mod tests {
                     tls: None,
                     introduction: None,
                     protocol: crate::config::OriginProtocol::Http1,
+                    owner: None,
                 }),
                 pools: Default::default(),
                 cells: Cells::default(),

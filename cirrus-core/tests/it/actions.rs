@@ -1,6 +1,8 @@
 //! Routes: which one is taken, and what those do that need no origin.
 
-use cirrus_core::testing::{Client, proxy};
+use cirrus_core::testing::{Client, Origin, proxy, reply};
+
+use crate::site;
 
 #[tokio::test]
 async fn the_most_specific_route_wins() {
@@ -93,7 +95,10 @@ async fn redirects_fill_in_the_requests_parts() {
         path = "/open/*"
         redirect = { to = "{path}" }
         [[site.route]]
-        path = "//*"
+        path = "/evil.example"
+        redirect = { to = "{path}" }
+        [[site.route]]
+        path = "/docs/*"
         redirect = { to = "{path}" }
         "#,
     )
@@ -191,16 +196,43 @@ async fn files_have_one_address_which_routes_see() {
     .await;
     let mut client = Client::to(proxy.address());
     assert_eq!(client.get("/a%20b").await.text(), "open");
-    for way in ["/private/x", "/./private/x", "/%70rivate/x", "/private//x"] {
-        assert_eq!(client.get(way).await.status, 403, "{way}");
-    }
     for way in [
+        "/private/x",
+        "/./private/x",
+        "/%70rivate/x",
+        "/private//x",
         "//private/x",
         "///private/x",
-        "/private%2Fx",
-        "/private%2fx",
-        "/.%2Fprivate/x",
     ] {
+        assert_eq!(client.get(way).await.status, 403, "{way}");
+    }
+    for way in ["//a%20b", "/private%2Fx", "/private%2fx", "/.%2Fprivate/x"] {
         assert_eq!(client.get(way).await.status, 404, "{way}");
     }
+}
+
+#[tokio::test]
+async fn slashes_in_a_row_do_not_pass_a_route_by() {
+    let origin = Origin::new().get("*", |_| reply("secret")).run().await;
+    let toml = format!(
+        "{}[[site.route]]\npath = \"/admin/*\"\nrespond = {{ status = 403 }}\n",
+        site(&origin.url())
+    );
+    let proxy = proxy::new(&toml).run().await;
+    let mut client = Client::to(proxy.address());
+    for path in [
+        "/admin/x",
+        "//admin/x",
+        "/admin//x",
+        "///admin",
+        "/.//admin/x",
+    ] {
+        assert_eq!(client.get(path).await.status, 403, "{path}");
+    }
+    assert_eq!(client.get("//other//x").await.text(), "secret");
+    assert_eq!(
+        origin.asked()[0].target,
+        "//other//x",
+        "as the client wrote it"
+    );
 }

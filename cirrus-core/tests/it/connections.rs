@@ -371,3 +371,32 @@ fn files_start_at_the_configuration() {
     assert_eq!(path(&cluster.certificate), "/etc/cirrus/b.pem");
     assert_eq!(path(&cluster.key), "/abs/b.key");
 }
+
+#[tokio::test]
+async fn a_pool_with_rules_of_its_own_is_not_shared() {
+    let origin = Origin::new().get("*", |_| reply("ok")).run().await;
+    let one = |host: &str, pool: &str| {
+        let url = origin.url();
+        format!("[[site]]\nhosts = [\"{host}\"]\n{pool}\n[[site.origin]]\nurl = \"{url}\"\n")
+    };
+    let toml = one("a.example", "") + &one("b.example", "pool = { max_idle = 0 }");
+    let proxy = proxy::new(&toml).run().await;
+    for host in ["a.example", "b.example", "b.example", "a.example"] {
+        let mut client = Client::to(proxy.address()).host(host);
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let page = Client::to(proxy.admin())
+        .host("localhost")
+        .get("/metrics")
+        .await;
+    let text = page.text();
+    // One for a, kept for its second request; one for each of b's, which keeps none.
+    assert!(
+        text.contains("\ncirrus_upstream_connects_total 3.0\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\ncirrus_upstream_pool_hits_total 1.0\n"),
+        "{text}"
+    );
+}

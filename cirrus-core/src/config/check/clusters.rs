@@ -6,7 +6,7 @@ use super::Abilities;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
 use crate::config::faults::Faults;
-use crate::config::model::{ClusterConfig, Config, OriginProtocol, SendProxyProtocol};
+use crate::config::model::{ClusterConfig, Config, OriginProtocol, PoolConfig, SendProxyProtocol};
 use crate::discovery::ServiceName;
 
 pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Faults) {
@@ -35,7 +35,29 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
             &format!("{path}.proxy_protocol"),
             faults,
         );
+        counted(
+            &cluster.pool,
+            cluster.protocol,
+            &format!("{path}.pool.max_connections"),
+            faults,
+        );
         cluster_endpoints(config, cluster, &path, abilities, faults);
+    }
+}
+
+/// Requests on a shared connection are not counted by connections.
+pub(super) fn counted(
+    pool: &PoolConfig,
+    protocol: OriginProtocol,
+    path: &str,
+    faults: &mut Faults,
+) {
+    if let Some(most) = pool
+        .max_connections
+        .filter(|_| protocol != OriginProtocol::Http1)
+    {
+        let message = "only with `protocol = \"http1\"`: requests share a connection of HTTP/2; limit them with `concurrency`";
+        faults.error(path, Some(most.to_string()), message);
     }
 }
 
@@ -82,5 +104,34 @@ fn cluster_endpoints(
             faults.error(path, None, "the cluster has no endpoints: give it at least one `[[cluster.origin]]`, or a `service`");
         }
         None => origins(config, &cluster.origin, &format!("{path}.origin"), faults),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Abilities, Config, Format, check};
+
+    #[test]
+    fn what_speaks_for_one_connection_does_not_go_with_http2() {
+        for (key, fault) in [
+            ("proxy_protocol = \"v2\"", "cluster[0].proxy_protocol"),
+            (
+                "pool = { max_connections = 5 }",
+                "cluster[0].pool.max_connections",
+            ),
+        ] {
+            let text = |protocol| {
+                let origin = "origin = [{ url = \"http://127.0.0.1:1\" }]";
+                format!("[[cluster]]\nname = \"a\"\nprotocol = \"{protocol}\"\n{origin}\n{key}\n")
+            };
+            let faults = |protocol| {
+                let (config, _) = Config::parse(&text(protocol), Format::Toml).unwrap();
+                check(&config, Abilities::default()).to_string()
+            };
+            assert!(!faults("http1").contains(fault), "{}", faults("http1"));
+            for protocol in ["http2", "auto"] {
+                assert!(faults(protocol).contains(fault), "{}", faults(protocol));
+            }
+        }
     }
 }

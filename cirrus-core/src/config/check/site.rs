@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::access::AccessCheck;
-use super::clusters::introduced;
+use super::clusters::{counted, introduced};
 use super::content::Tables;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
@@ -67,6 +67,12 @@ impl SiteCheck<'_> {
         upstream_tls(
             &site.upstream_tls,
             &format!("{}.upstream_tls", self.path),
+            self.faults,
+        );
+        counted(
+            &site.pool,
+            site.protocol,
+            &format!("{}.pool.max_connections", self.path),
             self.faults,
         );
         introduced(
@@ -133,6 +139,11 @@ impl SiteCheck<'_> {
     }
 
     fn route(&mut self, field: &str, route: &RouteConfig) {
+        let path = route.path.to_string();
+        if path.contains("//") {
+            let message = "routes see slashes in a row as one: write one";
+            self.error(&format!("{field}.path"), Some(path), message);
+        }
         let actions = [
             ("origin", !route.origin.is_empty()),
             ("cluster", route.cluster.is_some()),

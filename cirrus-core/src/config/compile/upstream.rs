@@ -12,6 +12,7 @@ use crate::upstream::{ClientTls, Crowd, Introduction, Keep, Rules, Times};
 pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
     Rules {
         protocol: config.protocol,
+        owner: owner(&config.pool, || config.name.clone()),
         tls: tls(&config.tls),
         introduction: introduction(config.proxy_protocol),
         keep: keep(&config.pool, config.proxy_protocol),
@@ -24,6 +25,8 @@ pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
 pub(super) fn rules_of_site(config: &SiteConfig) -> Rules {
     Rules {
         protocol: config.protocol,
+        // No cluster's name has a space.
+        owner: owner(&config.pool, || format!("site {:?}", config.hosts.first())),
         tls: tls(&config.upstream_tls),
         introduction: introduction(config.upstream_proxy_protocol),
         keep: keep(&config.pool, config.upstream_proxy_protocol),
@@ -44,11 +47,17 @@ pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules 
             time: health.eject.as_duration(),
         },
         protocol: OriginProtocol::Http1,
+        owner: None,
         tls: None,
         introduction: None,
         keep: Keep::default(),
         crowd: None,
     }
+}
+
+/// Clusters whose pools have no rules of their own share connections.
+fn owner(pool: &PoolConfig, name: impl FnOnce() -> String) -> Option<Arc<str>> {
+    (*pool != PoolConfig::default()).then(|| name().into())
 }
 
 /// Clusters that ask for nothing special share what the connector has.

@@ -101,7 +101,8 @@ pub struct SiteCacheConfig {
 #[non_exhaustive]
 pub struct RouteConfig {
     /// `"/a"` exactly, `"/a/*"` everything below (and `/a` itself), `"/user/{id}/posts"` one segment each,
-    /// `"*.jpg"` or `"/img/*.jpg"` by ending. By default every path.
+    /// `"*.jpg"` or `"/img/*.jpg"` by ending. By default every path. Slashes in a row in a request's path are seen as one
+    /// here; the origin is asked for what the client wrote.
     #[serde(default)]
     pub path: PathPattern,
     /// Methods, such as `["GET", "POST"]`; `GET` takes HEAD along. By default every method.

@@ -264,6 +264,10 @@ fn lists(value: &HeaderValue, member: &[u8]) -> bool {
 
 fn target(bytes: Bytes) -> Result<Uri, Refused> {
     let invalid = || bad("the target is not valid");
+    // A fragment is no part of a target (RFC 9112 §3.2); silently dropped it would be another one.
+    if memchr::memchr(b'#', &bytes).is_some() {
+        return Err(invalid());
+    }
     if bytes.first() != Some(&b'/') {
         return Uri::from_maybe_shared(bytes).map_err(|_| invalid());
     }
@@ -396,7 +400,14 @@ mod tests {
 
     #[test]
     fn what_can_be_no_request_is_refused_before_it_ends() {
-        for bytes in ["\0", "\n", " GET", "GET / HTTP/1.1\r\nhost : a", "GET /\n"] {
+        for bytes in [
+            "GET /a#b HTTP/1.1\r\n\r\n",
+            "\0",
+            "\n",
+            " GET",
+            "GET / HTTP/1.1\r\nhost : a",
+            "GET /\n",
+        ] {
             assert!(head(bytes).is_err(), "{bytes:?}");
         }
         for bytes in [

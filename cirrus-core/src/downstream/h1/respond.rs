@@ -230,9 +230,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
-    use crate::downstream::h1::room::Room;
     use crate::body::{AtEnd, Ended};
     use crate::clock::{ManualClock, Timestamp};
+    use crate::downstream::h1::room::Room;
     use crate::middleware::Context as Request;
 
     const SIZE: usize = 128 * 1024;

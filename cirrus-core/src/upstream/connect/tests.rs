@@ -24,6 +24,7 @@ fn to(url: &str) -> Transport {
         tls: None,
         introduction: None,
         protocol: crate::config::OriginProtocol::Http1,
+        owner: None,
     }
 }
 
