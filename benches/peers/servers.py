@@ -1,20 +1,29 @@
-"""The origin and the peers: how each is configured, started, looked at and stopped.
+"""How a server is started, looked at and stopped; and the origin.
 
-Every server does the same work with one worker: `/hit/*` is cached, `/pass/*` goes to the origin each time over a
-connection that is kept. All listen on loopback only and write into one temporary directory.
+All listen on loopback only and write into one temporary directory.
 """
 
+import http.client
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-SIZES = {"1k": 1024, "1m": 1 << 20}
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SIZES = {"1k": 1024, "16k": 16 << 10, "1m": 1 << 20}
+
+# Believes our own certificate, and takes TLS 1.3 only.
+TRUSTING = ssl.create_default_context()
+TRUSTING.check_hostname = False
+TRUSTING.verify_mode = ssl.CERT_NONE
+TRUSTING.minimum_version = ssl.TLSVersion.TLSv1_3
 
 
 def free_port():
@@ -27,21 +36,32 @@ def program(name):
     return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the peers run, and what they stand before."""
+
+    folder: Path
+    core: int
+    origin: "Server"
+    certificate: Path
+
+
 class Server:
     """A running server. Its children belong to it."""
 
-    def __init__(self, name, folder, core, command, port):
-        self.name, self.port = name, port
+    def __init__(self, name, folder, core, command, port, tls_port=None):
+        self.name, self.port, self.tls_port = name, port, tls_port
         self.log = open(folder / f"{name}.log", "wb")
         pinned = ["taskset", "-c", str(core), *command]
         self.process = subprocess.Popen(
             pinned, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True
         )
 
-    def url(self, path):
-        return f"http://127.0.0.1:{self.port}{path}"
+    def url(self, path, tls=False):
+        # The certificate's name, since a server may refuse requests for a host that TLS was not for.
+        return f"https://localhost:{self.tls_port}{path}" if tls else f"http://127.0.0.1:{self.port}{path}"
 
-    def wait(self, seconds=15):
+    def wait(self, seconds=60):
         """Until it accepts connections."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -54,13 +74,27 @@ class Server:
                 time.sleep(0.02)
         raise SystemExit(f"{self.name} does not start:\n{Path(self.log.name).read_text(errors='replace')}")
 
-    def get(self, path):
-        with urllib.request.urlopen(self.url(path), timeout=10) as response:
+    def get(self, path, tls=False):
+        with urllib.request.urlopen(self.url(path, tls), timeout=10, context=TRUSTING) as response:
             return response.read()
+
+    def get_of_each(self, path, sites):
+        """The bodies of that path of every site."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        for host in hosts(sites):
+            connection.request("GET", path, headers={"Host": host})
+            response = connection.getresponse()
+            body = response.read()
+            yield body if response.status == 200 else b""
+        connection.close()
 
     def cpu(self):
         """Seconds of CPU time that it and its children have used."""
         return sum(map(cpu_ticks, self.tree())) / TICKS
+
+    def memory(self):
+        """Bytes of memory that are resident for it and its children."""
+        return sum(map(resident_pages, self.tree())) * PAGE
 
     def tree(self):
         """Its process and all below, for those that give their children sessions of their own."""
@@ -106,6 +140,30 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12]) if fields else 0
 
 
+def resident_pages(pid):
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+
+
+def hosts(sites):
+    """The names of the sites, as random_host.lua asks for them."""
+    return [f"site{number}.example" for number in range(1, sites + 1)]
+
+
+def certificate(folder):
+    """A directory with `localhost.pem` and `localhost.key`, ECDSA P-256, believed by nobody."""
+    directory = folder / "certificates"
+    directory.mkdir()
+    pair = ["-keyout", str(directory / "localhost.key"), "-out", str(directory / "localhost.pem")]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [program("openssl"), "req", "-x509", "-days", "2", *key, *name, *pair]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    return directory
+
+
 # === The origin ===
 
 
@@ -137,7 +195,7 @@ def origin_requests(server):
     return int(server.get("/count").split(b"\n")[2].split()[2])
 
 
-# === The peers ===
+# === nginx, which is also a peer ===
 
 
 def nginx_config(http, folder, name):
@@ -154,7 +212,7 @@ def nginx_config(http, folder, name):
         daemon off;
         pid {folder}/{name}.pid;
         error_log stderr warn;
-        events {{ worker_connections 4096; }}
+        events {{ worker_connections 8192; }}
         http {{
             {scratch}
             access_log off;
@@ -170,109 +228,3 @@ def nginx_config(http, folder, name):
 
 def nginx_command(config):
     return [program("nginx"), "-c", str(config), "-e", "stderr"]
-
-
-def nginx(name, folder, core, origin, _binary):
-    port = free_port()
-    config = nginx_config(
-        f"""
-        proxy_cache_path {folder}/{name}-cache keys_zone=hits:10m max_size=200m inactive=1h use_temp_path=off;
-        open_file_cache max=100;
-        upstream origin {{ server 127.0.0.1:{origin.port}; keepalive 256; keepalive_requests 1000000000; }}
-        server {{
-            listen 127.0.0.1:{port} backlog=4096;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            location /hit/ {{ proxy_pass http://origin; proxy_cache hits; }}
-            location /pass/ {{ proxy_pass http://origin; }}
-        }}""",
-        folder,
-        name,
-    )
-    return Server(name, folder, core, nginx_command(config), port)
-
-
-def haproxy(name, folder, core, origin, _binary):
-    port = free_port()
-    config = folder / f"{name}.cfg"
-    config.write_text(
-        f"""
-global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    option forwardfor
-cache hits
-    total-max-size 64
-    max-object-size 100000
-    max-age 3600
-frontend front
-    bind 127.0.0.1:{port} backlog 4096
-    use_backend hit if {{ path_beg /hit/ }}
-    default_backend pass
-backend hit
-    http-request cache-use hits
-    http-response cache-store hits
-    server origin 127.0.0.1:{origin.port}
-backend pass
-    http-reuse always
-    server origin 127.0.0.1:{origin.port} pool-max-conn 1000
-"""
-    )
-    return Server(name, folder, core, [program("haproxy"), "-db", "-f", str(config)], port)
-
-
-def varnish(name, folder, core, origin, _binary):
-    port = free_port()
-    vcl = folder / f"{name}.vcl"
-    vcl.write_text(
-        f"""vcl 4.1;
-        backend default {{ .host = "127.0.0.1"; .port = "{origin.port}"; }}
-        sub vcl_recv {{
-            if (req.url ~ "^/pass/") {{ return (pass); }}
-            return (hash);
-        }}"""
-    )
-    listen = ["-a", f"127.0.0.1:{port}", "-T", "none", "-j", "none"]
-    threads = ["-p", "thread_pools=1", "-p", "thread_pool_min=100", "-p", "listen_depth=4096"]
-    command = [program("varnishd"), "-F", "-n", str(folder / name), "-f", str(vcl), "-s", "malloc,256m"]
-    return Server(name, folder, core, [*command, *listen, *threads], port)
-
-
-def cirrus(name, folder, core, origin, binary):
-    port = free_port()
-    config = folder / f"{name}.toml"
-    config.write_text(
-        f"""
-[[listen]]
-address = "127.0.0.1:{port}"
-
-[server]
-workers = 1
-
-[cache]
-memory = "256MiB"
-
-[[site]]
-hosts = ["*"]
-cache = {{ enable = true }}
-
-[[site.origin]]
-url = "http://127.0.0.1:{origin.port}"
-
-[[site.route]]
-path = "/pass/*"
-cache = {{ enable = false }}
-origin = [{{ url = "http://127.0.0.1:{origin.port}" }}]
-"""
-    )
-    return Server(name, folder, core, [binary, "run", "--config", str(config)], port)
-
-
-PEERS = {"nginx": nginx, "haproxy": haproxy, "varnish": varnish}
