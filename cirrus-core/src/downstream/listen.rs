@@ -205,7 +205,7 @@ fn begin(
             return;
         }
         match tls {
-            None => opening.serve(version).await,
+            None => (*opening).serve(version).await,
             Some(tls) => secure(opening, tls).await,
         }
     });
@@ -223,13 +223,13 @@ impl Opening {
     }
 
     /// Serves it without TLS.
-    fn serve(self: Box<Self>, version: Version) -> impl Future<Output = ()> + Send {
+    fn serve(self, version: Version) -> impl Future<Output = ()> + Send {
         let Self {
             stream,
             connection,
             admission,
             worker,
-        } = *self;
+        } = self;
         http::serve(stream, version, Arc::new(connection), admission, worker)
     }
 }
