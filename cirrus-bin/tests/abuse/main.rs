@@ -5,7 +5,10 @@
 //! `scripts/abuse`, brings them all.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stdout, reason = "the figures are what `scripts/abuse` is run for")]
+#![allow(
+    clippy::print_stdout,
+    reason = "the figures are what `scripts/abuse` is run for"
+)]
 
 mod bystander;
 mod edge;
