@@ -214,13 +214,13 @@ impl Opening {
     }
 
     /// Serves it without TLS.
-    fn serve(self: Box<Self>, version: Version) -> impl Future<Output = ()> + Send {
+    fn serve(self, version: Version) -> impl Future<Output = ()> + Send {
         let Self {
             stream,
             connection,
             admission,
             worker,
-        } = *self;
+        } = self;
         http::serve(stream, version, Arc::new(connection), admission, worker)
     }
 }
