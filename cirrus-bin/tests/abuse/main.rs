@@ -4,11 +4,8 @@
 //! By default with a fraction of the numbers, in a few seconds each; `CIRRUS_ABUSE=1`, as in
 //! `scripts/abuse`, brings them all.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(
-    clippy::print_stdout,
-    reason = "the figures are what `scripts/abuse` is run for"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the figures are for whoever runs it")]
 
 mod bystander;
 mod edge;

@@ -51,12 +51,12 @@ pub(crate) fn serve<IO: Socket>(
         worker,
         limits,
     };
-    serve_either(Rewind::new(io), version, Box::new(shared))
+    // What is needed once, or by those who speak HTTP/2, is no burden to an idle connection: each is boxed.
+    serve_begun(Box::pin(begun(Rewind::new(io), version, Box::new(shared))))
 }
 
-async fn serve_either<IO: Socket>(io: Rewind<IO>, version: Version, shared: Box<h2::Shared>) {
-    // What is needed once, or by those who speak HTTP/2, is no burden to an idle connection: each is boxed.
-    match Box::pin(begun(io, version, shared)).await {
+async fn serve_begun<IO: Socket>(begun: Pin<Box<impl Future<Output = Option<Begun<IO>>>>>) {
+    match begun.await {
         Some(Begun::Http1(session, worker)) => count_h1(session.run().await, &worker),
         Some(Begun::Http2(io, shared)) => Box::pin(serve_h2(io, shared)).await,
         None => {}
