@@ -102,7 +102,7 @@ class Memory:
     connections: int
     seconds: int
     without: tuple = ()
-    # It takes long, and repeats within a few percent.
+    # It takes long; the peers differ by a few percent between rounds.
     rounds: int = 1
 
     columns = {
