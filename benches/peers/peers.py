@@ -77,7 +77,7 @@ defaults
     timeout client 60s
     timeout server 60s
     option forwardfor
-    option splice-auto
+    option splice-response
 cache hits
     total-max-size 64
     max-object-size 100000

@@ -102,7 +102,7 @@ class Memory:
     connections: int
     seconds: int
     without: tuple = ()
-    # It takes long, and repeats within a few percent.
+    # It takes long; the peers differ by a few percent between rounds.
     rounds: int = 1
 
     columns = {
@@ -128,7 +128,7 @@ class Memory:
                 grown = server.memory() - before
                 if gone := idle.gone():
                     result.faults.add(f"{gone} of {self.connections} connections closed by the server")
-        result.values[key].append(grown / self.connections / 1024)
+        result.values[key].append(grown / self.connections)
 
 
 # === Many sites against one ===
@@ -169,7 +169,7 @@ class Sites:
         result.faults |= taken.faults
         if taken.values["one"] and taken.values["many"]:
             self.compare(taken, result)
-            result.values["memory"].append(server.memory() / 2**20)
+            result.values["memory"].append(server.memory() / 1024)
 
     def fill(self, server, sites, result):
         """Every site's object is in the cache before anything is measured."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZES = {"1k": 1024, "16k": 16 << 10, "1m": 1 << 20}
 
 # Believes our own certificate, and takes TLS 1.3 only.
@@ -93,8 +92,8 @@ class Server:
         return sum(map(cpu_ticks, self.tree())) / TICKS
 
     def memory(self):
-        """Bytes of memory that are resident for it and its children."""
-        return sum(map(resident_pages, self.tree())) * PAGE
+        """KiB of memory of it and its children; what they share counts once."""
+        return sum(map(proportional_kib, self.tree()))
 
     def tree(self):
         """Its process and all below, for those that give their children sessions of their own."""
@@ -140,11 +139,13 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12]) if fields else 0
 
 
-def resident_pages(pid):
+def proportional_kib(pid):
+    """Resident pages, each divided by the number of processes that map it."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except OSError:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
         return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def hosts(sites):
