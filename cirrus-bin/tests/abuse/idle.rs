@@ -16,6 +16,16 @@ use crate::wire::connect;
 const PARKED: Duration = Duration::from_secs(4);
 const AT_LAST: Duration = Duration::from_secs(10);
 
+/// What a debug build and a busy machine's allocator may add to the figure, which `benches/peers` measures (S11). Without
+/// parking a connection would cost 17 KiB, with TLS 20.
+fn tolerated(bytes: u64) -> u64 {
+    if is_full() {
+        bytes
+    } else {
+        bytes + bytes / 3 + 1024
+    }
+}
+
 const LIMITS: &str = r#"connections_per_client = 65536
     idle_time = "300s""#;
 
@@ -23,11 +33,12 @@ const LIMITS: &str = r#"connections_per_client = 65536
 async fn without_tls_two_kibibytes() {
     let edge = Edge::with("http", LIMITS).await;
     let count = if is_full() { 10_000 } else { 4_000 };
-    let each = cost(&edge, count, 2 * 1024, async |number| {
+    let most = tolerated(2 * 1024);
+    let each = cost(&edge, count, most, async |number| {
         asked(connect(number, edge.address).await).await
     })
     .await;
-    assert!(each <= 2 * 1024, "an idle connection costs {each} bytes");
+    assert!(each <= most, "an idle connection costs {each} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,12 +48,13 @@ async fn with_tls_twelve_kibibytes() {
     let connector = TlsConnector::from(Arc::new(config));
     let name = ServerName::try_from("shop.example").unwrap();
     let count = if is_full() { 10_000 } else { 2_000 };
-    let each = cost(&edge, count, 12 * 1024, async |number| {
+    let most = tolerated(12 * 1024);
+    let each = cost(&edge, count, most, async |number| {
         let stream = connect(number, edge.address).await;
         asked(connector.connect(name.clone(), stream).await.unwrap()).await
     })
     .await;
-    assert!(each <= 12 * 1024, "an idle connection costs {each} bytes");
+    assert!(each <= most, "an idle connection costs {each} bytes");
 }
 
 /// Bytes of memory for each of `count` connections that are open and parked; `wanted` at the most, unless that takes
