@@ -131,13 +131,14 @@ impl<IO> Link<IO> {
         if self.tail.is_empty() {
             self.out.extend_from_slice(line);
         } else {
+            self.waiting += line.len();
             self.tail.push_back(Bytes::copy_from_slice(line));
         }
     }
 
-    /// What waits fits into a socket's buffer.
+    /// What waits fits into a socket's buffer, which the client has not let fill up.
     pub(super) fn is_short(&self) -> bool {
-        self.waiting <= SHORT
+        self.waiting <= SHORT && !self.room.is_taken()
     }
 
     /// Nothing is left to be written.
@@ -264,6 +265,8 @@ impl<IO: AsyncWrite + Unpin> Link<IO> {
             let now = rest.min(first.len());
             first.advance(now);
             rest -= now;
+            // What has gone waits no longer, though more of it does.
+            self.waiting -= now;
             if first.is_empty() {
                 self.tail.pop_front();
             }

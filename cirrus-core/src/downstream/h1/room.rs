@@ -48,6 +48,11 @@ impl Room {
         waiting < self.most && !is_scarce
     }
 
+    /// The client has let something wait.
+    pub(super) fn is_taken(&self) -> bool {
+        self.noted > 0
+    }
+
     /// So much waits for a client that does not take it.
     pub(super) fn wait(&mut self, waiting: usize) {
         if waiting == self.noted {
