@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::cache::Prepared;
+use crate::codec::lines::{HeaderLines, Relayed};
 use crate::error::BoxError;
 
 /// A request as the engine handles it.
@@ -23,8 +23,8 @@ pub type Response = http::Response<Body>;
 pub struct Body {
     kind: Kind,
     at_end: Option<Box<dyn AtEnd>>,
-    /// The response's header, if that is not in its map: of a cache hit that goes straight to a codec.
-    prepared: Option<Prepared>,
+    /// The response's header, if that is not in its map because it goes straight to a codec.
+    lines: Option<HeaderLines>,
 }
 
 enum Kind {
@@ -63,7 +63,7 @@ impl Body {
         Self {
             kind: Kind::Empty,
             at_end: None,
-            prepared: None,
+            lines: None,
         }
     }
 
@@ -79,7 +79,7 @@ impl Body {
         Self {
             kind,
             at_end: None,
-            prepared: None,
+            lines: None,
         }
     }
 
@@ -94,7 +94,7 @@ impl Body {
         Self {
             kind: Kind::Stream(Box::pin(body.map_err(Into::into))),
             at_end: None,
-            prepared: None,
+            lines: None,
         }
     }
 
@@ -106,14 +106,22 @@ impl Body {
     }
 
     /// With the response's header, for the codec to write.
-    pub(crate) fn prepared(mut self, prepared: Prepared) -> Self {
-        self.prepared = Some(prepared);
+    pub(crate) fn with_lines(mut self, lines: HeaderLines) -> Self {
+        self.lines = Some(lines);
         self
     }
 
     /// The response's header, if the codec is to write it.
-    pub(crate) fn take_prepared(&mut self) -> Option<Prepared> {
-        self.prepared.take()
+    pub(crate) fn take_lines(&mut self) -> Option<HeaderLines> {
+        self.lines.take()
+    }
+
+    /// The header of an origin's response, if the codec is to write it.
+    pub(crate) fn relayed_mut(&mut self) -> Option<&mut Relayed> {
+        match &mut self.lines {
+            Some(HeaderLines::Relayed(relayed)) => Some(relayed),
+            _ => None,
+        }
     }
 
     /// The whole content if it is here without waiting, and needs no watching.
@@ -219,7 +227,7 @@ impl From<Incoming> for Body {
         Self {
             kind,
             at_end: None,
-            prepared: None,
+            lines: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::range::Part;
 use super::store::{BodyState, ByteRange, Stored};
 use crate::body::{Body, Response};
 use crate::clock::Timestamp;
+use crate::codec::lines::HeaderLines;
 
 /// The fields that are added here, at the most: `Content-Length`, `Content-Range`, `Age` and `Cache-Status`.
 const ADDED: usize = 4;
@@ -60,8 +61,10 @@ pub(super) fn respond_prepared(
         age: stored.meta.freshness.age(now).as_secs(),
         ttl,
     };
-    let body = stored.body.read(ByteRange::ALL).prepared(prepared);
-    Some(Response::new(body))
+    let body = stored.body.read(ByteRange::ALL);
+    Some(Response::new(
+        body.with_lines(HeaderLines::Stored(prepared)),
+    ))
 }
 
 /// A field that may make the answer another one than the whole response.

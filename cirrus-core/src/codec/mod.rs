@@ -4,6 +4,7 @@
 
 pub(crate) mod chunked;
 pub(crate) mod fields;
+pub(crate) mod lines;
 pub(crate) mod trailers;
 pub(crate) mod write;
 

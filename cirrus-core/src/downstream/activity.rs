@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{KnownFields, KnownHost};
+use super::{KnownClaims, KnownHost};
 use crate::server::Admission;
 
 /// How long a connection may do nothing but wait.
@@ -32,7 +32,7 @@ pub(crate) struct Activity {
     /// The host that its requests are for, most likely.
     pub(crate) host: KnownHost,
     /// What origins are told about who sends them.
-    pub(crate) fields: KnownFields,
+    pub(crate) claims: KnownClaims,
     /// Requests whose responses are not finished.
     in_flight: AtomicU32,
     /// Milliseconds after `began` at which the present wait began, shifted left by one; the lowest bit is set while a
@@ -52,7 +52,7 @@ impl Activity {
             left: AtomicU32::new(requests),
             _admission: admission,
             host: KnownHost::default(),
-            fields: KnownFields::default(),
+            claims: KnownClaims::default(),
             in_flight: AtomicU32::new(0),
             wait: AtomicU64::new(READING),
             blocked: AtomicU64::new(0),

@@ -310,6 +310,16 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(first, Some(b't' | b'u' | b'p' | b'k' | b'h')) && HOP_BY_HOP.contains(name)
 }
 
+/// Whether a field of a response, as it was parsed, is not for the client but for us, or is made anew for it.
+pub(crate) fn is_for_one_hop(name: &str) -> bool {
+    let is = |one: &HeaderName| name.eq_ignore_ascii_case(one.as_str());
+    match name.as_bytes().first().map(u8::to_ascii_lowercase) {
+        Some(b'c') => is(&header::CONNECTION) || is(&header::CONTENT_LENGTH),
+        Some(b't' | b'u' | b'p' | b'k' | b'h') => HOP_BY_HOP.iter().any(is),
+        _ => false,
+    }
+}
+
 /// The protocol that the client would rather speak on this connection (RFC 9110 §7.8): HTTP/1.1 only, named by
 /// `Connection`, and without content, since nobody could tell where that ends and the other protocol begins.
 ///

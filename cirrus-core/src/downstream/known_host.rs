@@ -1,9 +1,12 @@
 //! The host that the last request of a connection was for.
 
-use http::HeaderValue;
+use std::sync::Arc;
+
+use http::{HeaderValue, Version};
 use parking_lot::Mutex;
 
 use crate::cache::Scheme;
+use crate::middleware::Claims;
 use crate::routing::Host;
 
 /// The host that the last request of a connection was for: nearly always the next one's too, and reading it again costs
@@ -46,25 +49,28 @@ impl KnownHost {
 /// What origins were told about who asks, with the connection's last request: the next one's is the same, unless it is
 /// for another host.
 #[derive(Debug, Default)]
-pub(crate) struct KnownFields(Mutex<Option<(Host, Scheme, Fields)>>);
+pub(crate) struct KnownClaims(Mutex<Option<(Host, Scheme, Version, Arc<Claims>)>>);
 
-/// The values of a few header fields.
-type Fields = [HeaderValue; 3];
+// === impl KnownClaims ===
 
-// === impl KnownFields ===
-
-impl KnownFields {
-    /// The values for this host, made if the last request was for another one.
-    pub(crate) fn of(&self, host: &Host, scheme: Scheme, make: impl FnOnce() -> Fields) -> Fields {
+impl KnownClaims {
+    /// The fields for this host, made if the last request was for another one.
+    pub(crate) fn of(
+        &self,
+        host: &Host,
+        scheme: Scheme,
+        version: Version,
+        make: impl FnOnce() -> Arc<Claims>,
+    ) -> Arc<Claims> {
         let mut known = self.0.lock();
-        if let Some((last, by, fields)) = &*known
+        if let Some((last, by, spoken, claims)) = &*known
             && last == host
-            && *by == scheme
+            && (*by, *spoken) == (scheme, version)
         {
-            return fields.clone();
+            return Arc::clone(claims);
         }
-        let fields = make();
-        *known = Some((host.clone(), scheme, fields.clone()));
-        fields
+        let claims = make();
+        *known = Some((host.clone(), scheme, version, Arc::clone(&claims)));
+        claims
     }
 }

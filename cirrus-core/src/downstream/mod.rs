@@ -30,7 +30,7 @@ pub(crate) use activity::Activity;
 pub use cert::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
 pub(crate) use clients::{Clients, Counted};
 pub use connection::Connection;
-pub(crate) use known_host::{KnownFields, KnownHost};
+pub(crate) use known_host::{KnownClaims, KnownHost};
 pub(crate) use pace::Pace;
 pub(crate) use upgrade::Upgrade;
 pub(crate) use websocket::Bridged;

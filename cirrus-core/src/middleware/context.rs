@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::claims::Claims;
 use super::trace_context::TraceId;
 use crate::cache::{CacheOutcome, Scheme};
 use crate::config::{Site, Snapshot};
@@ -47,6 +48,8 @@ pub struct Context {
     pub(crate) trace_id: Option<TraceId>,
     /// Its places among those served at the same time; given back with the last of these.
     pub(crate) places: Vec<Arc<OwnedSemaphorePermit>>,
+    /// What the origin is told about who asks, if that is not among the request's fields.
+    pub(crate) claims: Option<Arc<Claims>>,
     /// What its connection is doing, if it is one of our own.
     pub(crate) activity: Option<Arc<Activity>>,
     /// Who asks, as far as an access policy has found out.
@@ -85,6 +88,7 @@ impl Context {
             request_id: self.request_id.clone(),
             trace_id: self.trace_id,
             places: Vec::new(),
+            claims: None,
             activity: self.activity.clone(),
             user: self.user.clone(),
             personal: self.personal,
@@ -128,6 +132,7 @@ impl Context {
             request_id: None,
             trace_id: None,
             places: Vec::new(),
+            claims: None,
             activity: None,
             user: None,
             personal: false,

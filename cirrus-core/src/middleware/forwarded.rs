@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Version;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use tower_layer::Layer;
 
+use super::claims::Claims;
 use super::{Context, Edits, Handler};
 use crate::body::{Request, Response};
 use crate::cache::Scheme;
@@ -64,13 +66,20 @@ impl<H: Handler> Handler for Forwarded<H> {
         let headers = request.headers_mut();
         refuse_loop(headers, &cx.worker.engine.token)?;
         hygiene::set_host(headers, &cx.host)?;
+        cx.claims = None;
         if cx.snapshot.trusts(cx.connection.peer.ip()) {
             extend_claims(headers, cx);
+            headers.append(VIA, via(version));
+            headers.append(&CDN_LOOP, cx.worker.engine.token.clone());
         } else {
-            replace_claims(headers, cx);
+            remove_claims(headers);
+            let claims = claims(cx, version);
+            if self.edits.is_empty() {
+                cx.claims = Some(claims);
+            } else {
+                claims.append_to(headers);
+            }
         }
-        headers.append(VIA, via(version));
-        headers.append(&CDN_LOOP, cx.worker.engine.token.clone());
         self.edits.apply(headers);
         self.inner.handle(cx, request).await
     }
@@ -111,21 +120,24 @@ pub(super) fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<()
     }
 }
 
-/// Whatever the client says about itself makes room for what is known of it.
-fn replace_claims(headers: &mut HeaderMap, cx: &Context) {
-    remove_claims(headers);
+/// What is known of the client takes the place of whatever it says about itself.
+fn claims(cx: &Context, version: Version) -> Arc<Claims> {
     let make = || {
         let peer = cx.connection.peer.ip().to_string();
-        [peer, cx.host.as_str().to_owned(), element(cx)].map(value)
+        let [peer, host, element] = [peer, cx.host.as_str().to_owned(), element(cx)].map(value);
+        Arc::new(Claims::new(vec![
+            (X_FORWARDED_FOR.clone(), peer),
+            (X_FORWARDED_PROTO.clone(), hygiene::scheme_value(cx.scheme)),
+            (X_FORWARDED_HOST.clone(), host),
+            (FORWARDED, element),
+            (VIA, via(version)),
+            (CDN_LOOP.clone(), cx.worker.engine.token.clone()),
+        ]))
     };
-    let [peer, host, element] = match &cx.activity {
-        Some(activity) => activity.fields.of(&cx.host, cx.scheme, make),
+    match &cx.activity {
+        Some(activity) => activity.claims.of(&cx.host, cx.scheme, version, make),
         None => make(),
-    };
-    headers.append(&X_FORWARDED_FOR, peer);
-    headers.append(&X_FORWARDED_PROTO, hygiene::scheme_value(cx.scheme));
-    headers.append(&X_FORWARDED_HOST, host);
-    headers.append(FORWARDED, element);
+    }
 }
 
 /// A trusted proxy's words stand, and ours are added.

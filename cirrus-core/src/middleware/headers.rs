@@ -36,6 +36,10 @@ pub(crate) struct ResponseHeaders<H> {
 // === impl Edits ===
 
 impl Edits {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for edit in &*self.0 {
             match edit {

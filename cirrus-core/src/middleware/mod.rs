@@ -3,6 +3,7 @@
 pub(crate) mod access;
 mod access_log;
 mod chance;
+mod claims;
 mod client;
 mod compression;
 mod context;
@@ -24,6 +25,7 @@ mod trace_context;
 use crate::body::{Request, Response};
 use crate::error::Error;
 pub(crate) use access_log::{AccessLog, keep_flushed};
+pub(crate) use claims::Claims;
 pub(crate) use compression::Rules as Compression;
 pub use context::Context;
 pub(crate) use cors::Rules as Cors;

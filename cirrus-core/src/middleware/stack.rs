@@ -56,12 +56,14 @@ pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) ->
         rewrite,
         compression,
         max_body,
-        is_bare: _,
+        is_bare,
     } = changes;
+    // A cache and a compressor look at what the origin says.
+    let is_bare = is_bare && !cache.enable && compression.is_none();
     let forward = ServiceBuilder::new()
         // Under the cache: what a client's address makes of the request must not decide what is stored.
         .layer(ForwardedLayer::new(request_headers))
-        .service(Forward::new(cluster));
+        .service(Forward::new(cluster, is_bare));
     let size = BodySizeLayer::new(max_body);
     let Some(rewrite) = rewrite else {
         return compressed(cache, compression, size, forward);

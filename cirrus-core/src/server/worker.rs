@@ -149,6 +149,7 @@ impl Worker {
             request_id: None,
             trace_id: None,
             places: Vec::new(),
+            claims: None,
             activity,
             user: None,
             personal: false,

@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, TE, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
 use super::cluster::{Backend, Cluster};
 use super::connect::{word, word_of_broken};
-use super::h1::{Answer, Failed, Head, Talk, Why};
+use super::h1::{Answer, Failed, Form, Head, Talk, Why};
 use super::link::{Found, Link, Wish};
 use super::pool::Wire;
 use super::slots::{Entry, Slot};
@@ -34,6 +34,8 @@ const NO_SWITCH: &str = "HTTP/2 has no switch to another protocol";
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     cluster: Arc<Cluster>,
+    /// Nothing above looks at the header of what answers a GET.
+    is_bare: bool,
 }
 
 /// Which endpoint answered, and how long it took.
@@ -63,8 +65,18 @@ impl Tries {
 // === impl Forward ===
 
 impl Forward {
-    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster }
+    /// `is_bare`: nothing above looks at the header of what answers a GET.
+    pub(crate) fn new(cluster: Arc<Cluster>, is_bare: bool) -> Self {
+        Self { cluster, is_bare }
+    }
+
+    fn form(&self, cx: &Context, method: &Method) -> Form {
+        // What answers another method may make stored responses void, or must say how long its content would be.
+        if self.is_bare && cx.writes_lines && *method == Method::GET {
+            Form::Lines
+        } else {
+            Form::Map
+        }
     }
 
     /// Connects to one endpoint after the other until one can be reached.
@@ -222,6 +234,7 @@ impl Forward {
             request.headers_mut().insert(CONNECTION, fields);
         }
         let (parts, mut body) = request.into_parts();
+        let claims = cx.claims.clone();
         let target = parts
             .uri
             .path_and_query()
@@ -230,6 +243,8 @@ impl Forward {
             method: &parts.method,
             target,
             headers: &parts.headers,
+            claims: claims.as_deref(),
+            form: self.form(cx, &parts.method),
             switches,
         };
         let mut tries = Tries::default();
@@ -312,9 +327,11 @@ fn add_via(response: &mut Response) {
         Version::HTTP_2 => "2.0 cirrus",
         _ => "1.1 cirrus",
     };
-    response
-        .headers_mut()
-        .append(http::header::VIA, HeaderValue::from_static(via));
+    let via = HeaderValue::from_static(via);
+    match response.body_mut().relayed_mut() {
+        Some(lines) => lines.add(&VIA, &via),
+        None => drop(response.headers_mut().append(VIA, via)),
+    }
 }
 
 /// No connection, and why.

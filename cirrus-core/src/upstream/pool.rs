@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::client::TlsStream;
 
 use super::connect::{ClientTls, Introduction};
@@ -81,6 +81,8 @@ pub(crate) struct Wire {
     served: u32,
     /// Its place among the endpoint's connections, if they are counted.
     slot: Option<Slot>,
+    /// Of the last exchange's waits.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The bytes' way, with or without TLS.
@@ -255,7 +257,27 @@ impl Wire {
             born: Instant::now(),
             served: 0,
             slot: None,
+            timer: None,
         }
+    }
+
+    /// A timer that is due within `limit`, or sooner: making one for every exchange would cost more than looking again.
+    pub(super) fn timer(&mut self, limit: Duration) -> Pin<Box<Sleep>> {
+        let due = Instant::now() + limit;
+        match self.timer.take() {
+            Some(mut timer) => {
+                if due < timer.deadline() || timer.is_elapsed() {
+                    timer.as_mut().reset(due);
+                }
+                timer
+            }
+            None => Box::pin(tokio::time::sleep_until(due)),
+        }
+    }
+
+    /// Keeps it for the next exchange.
+    pub(super) fn keep_timer(&mut self, timer: Pin<Box<Sleep>>) {
+        self.timer = Some(timer);
     }
 
     /// The same one, counted among the endpoint's.

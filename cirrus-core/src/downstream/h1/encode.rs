@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, StatusCode, Version};
 
-use crate::cache::Prepared;
 use crate::clock::{Clock, Timestamp};
+use crate::codec::lines::HeaderLines;
 use crate::codec::write::{decimal, field};
 
 /// How the client learns where the response's body ends.
@@ -64,8 +64,8 @@ impl Framing {
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    /// Of a cache hit, in place of the map.
-    pub(super) prepared: Option<&'a Prepared>,
+    /// In place of the map.
+    pub(super) lines: Option<&'a HeaderLines>,
     pub(super) framing: Framing,
     pub(super) next: Next,
     pub(super) version: Version,
@@ -78,11 +78,11 @@ impl Head<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>, clock: &dyn Clock) {
         out.reserve(512 + self.headers.len() * 48);
         status_line(out, self.status);
-        if let Some(prepared) = self.prepared {
-            prepared.write(out);
+        let mut is_dated = self.status.is_informational();
+        if let Some(lines) = self.lines {
+            lines.write(out);
+            is_dated |= lines.is_dated();
         }
-        // What is stored has a date.
-        let mut is_dated = self.prepared.is_some() || self.status.is_informational();
         for (name, value) in self.headers {
             if *name == DATE {
                 is_dated = true;
@@ -177,7 +177,7 @@ mod tests {
         let head = Head {
             status,
             headers: &headers,
-            prepared: None,
+            lines: None,
             framing: Framing::of(status, to_head, length, Version::HTTP_11),
             next: Next::KeepAlive,
             version: Version::HTTP_11,

@@ -50,7 +50,7 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
     worker: &Worker,
 ) -> Result<bool, Broken> {
     let (parts, mut body) = response.into_parts();
-    let prepared = body.take_prepared();
+    let lines = body.take_lines();
     let length = body.size_hint().exact();
     let framing = Framing::of(parts.status, facts.is_head, length, facts.version);
     let next = {
@@ -59,7 +59,7 @@ pub(super) async fn respond<IO: AsyncRead + AsyncWrite + Unpin>(
         let head = encode::Head {
             status: parts.status,
             headers: &parts.headers,
-            prepared: prepared.as_ref(),
+            lines: lines.as_ref(),
             framing,
             next,
             version: facts.version,

@@ -47,7 +47,7 @@ impl ForwardAuth {
         };
         let response_headers = names(&config.response_headers);
         Some(Self {
-            service: Forward::new(service),
+            service: Forward::new(service, false),
             authority: HeaderValue::from_str(url.origin().authority()).ok()?,
             target: url.target().clone(),
             timeout: config.timeout.as_duration(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::decode::Framing;
+use super::framing::Framing;
 use super::talk::Talk;
 use crate::codec::Malformed;
 use crate::codec::chunked::{Chunked, Found};

@@ -1,36 +1,52 @@
-//! Response heads from bytes (RFC 9112 §4, §6).
+//! Response heads from bytes (RFC 9112 §4).
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, StatusCode, Version};
 
+use super::framing::{Said, is_bodiless};
 use super::{MAX_FIELDS, MAX_HEAD};
 use crate::codec::Malformed;
 use crate::codec::fields::{self, Place};
+use crate::codec::lines::Relayed;
+use crate::downstream::hygiene::is_for_one_hop;
+
+/// Bytes for what is added to a header's lines on the way to the client.
+const ROOM: usize = 64;
 
 /// A response's status line and header.
 #[derive(Debug)]
 pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     pub(super) version: Version,
+    /// Empty if there are `lines`.
     pub(super) headers: HeaderMap,
+    /// The header's end-to-end fields, if lines are what was asked for.
+    pub(super) lines: Option<Relayed>,
+    pub(super) said: Said,
 }
 
-/// How the response's body ends.
+/// What becomes of the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// After so many bytes.
-    Length(u64),
-    /// With the last chunk.
-    Chunked,
-    /// With the connection.
-    Close,
+pub(crate) enum Form {
+    /// A map, for whoever looks at them.
+    Map,
+    /// Lines, where nobody does. A header that is out of the ordinary becomes a map all the same.
+    Lines,
+}
+
+// === impl ResponseHead ===
+
+impl ResponseHead {
+    /// Nothing about it needs a map: there may be content, and no field is for this hop but those that always are.
+    fn is_ordinary(&self) -> bool {
+        self.said.is_plain && !is_bodiless(self.status)
+    }
 }
 
 /// Takes a head off the front of `buffer`; `None` if it is not all there yet.
-pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malformed> {
+pub(super) fn head(buffer: &mut BytesMut, form: Form) -> Result<Option<ResponseHead>, Malformed> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
@@ -47,91 +63,35 @@ pub(super) fn head(buffer: &mut BytesMut) -> Result<Option<ResponseHead>, Malfor
         Some(1) => Version::HTTP_11,
         _ => Version::HTTP_10,
     };
+    let said = Said::by(parsed.headers);
+    let mut head = ResponseHead {
+        status,
+        version,
+        headers: HeaderMap::new(),
+        lines: None,
+        said,
+    };
+    if form == Form::Lines && head.is_ordinary() {
+        head.lines = Some(lines(parsed.headers, length));
+        buffer.advance(length);
+        return Ok(Some(head));
+    }
     let mut places = [Place::default(); MAX_FIELDS];
     let count = parsed.headers.len();
     for (place, field) in places.iter_mut().zip(parsed.headers.iter()) {
         *place = Place::of(field, buffer);
     }
-    let headers = fields::headers(&buffer.split_to(length).freeze(), &places[..count])?;
-    Ok(Some(ResponseHead {
-        status,
-        version,
-        headers,
-    }))
+    head.headers = fields::headers(&buffer.split_to(length).freeze(), &places[..count])?;
+    Ok(Some(head))
 }
 
-/// How the body ends, by RFC 9112 §6.3; what could be read in two ways is refused.
-pub(super) fn framing(method: &Method, head: &ResponseHead) -> Result<Framing, Malformed> {
-    let length = content_length(&head.headers)?;
-    let chunked = is_chunked(head)?;
-    if chunked && length.is_some() {
-        return Err(Malformed("both Content-Length and Transfer-Encoding"));
+/// The fields without those that concern this connection only.
+fn lines(fields: &[httparse::Header<'_>], length: usize) -> Relayed {
+    let mut lines = Relayed::with_capacity(length + ROOM);
+    for field in fields {
+        if !is_for_one_hop(field.name) {
+            lines.push(field.name, field.value);
+        }
     }
-    let bodiless = *method == Method::HEAD
-        || head.status.is_informational()
-        || matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    Ok(match length {
-        _ if bodiless => Framing::Length(0),
-        Some(length) => Framing::Length(length),
-        None if chunked => Framing::Chunked,
-        None => Framing::Close,
-    })
-}
-
-/// At most one length, of digits only. RFC 9110 §8.6 would let us repair a repeated one; we do not guess.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut values = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(Malformed("Content-Length is given twice"));
-    }
-    let digits = value.as_bytes();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed("Content-Length is not a number"));
-    }
-    let length = value.to_str().ok().and_then(|digits| digits.parse().ok());
-    length
-        .map(Some)
-        .ok_or(Malformed("Content-Length is too large"))
-}
-
-/// `chunked` alone is the only coding there is; asking for others is not our habit (`TE` is never sent).
-fn is_chunked(head: &ResponseHead) -> Result<bool, Malformed> {
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        return Ok(false);
-    };
-    if head.version == Version::HTTP_10 {
-        return Err(Malformed("Transfer-Encoding in HTTP/1.0"));
-    }
-    if codings.next().is_some()
-        || !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    {
-        return Err(Malformed("Transfer-Encoding is not `chunked`"));
-    }
-    Ok(true)
-}
-
-/// Whether the origin keeps the connection open after this response (RFC 9112 §9.3).
-pub(super) fn keeps_alive(head: &ResponseHead) -> bool {
-    let has = |token: &str| {
-        head.headers.get_all(CONNECTION).iter().any(|value| {
-            value.to_str().is_ok_and(|list| {
-                list.split(',')
-                    .any(|part| part.trim().eq_ignore_ascii_case(token))
-            })
-        })
-    };
-    match head.version {
-        Version::HTTP_11 => !has("close"),
-        _ => has("keep-alive") && !has("close"),
-    }
+    lines
 }

@@ -1,10 +1,14 @@
 //! Request heads as bytes.
 
 use bytes::{BufMut, BytesMut};
+use http::Method;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
 
+use super::Head;
 use crate::codec::write::{decimal, field};
+
+/// Bytes for everything but target and fields: the line, framing, and who asks.
+const ROOM: usize = 384;
 
 /// How the origin learns where the request's body ends (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +36,12 @@ impl Framing {
 }
 
 /// Writes a request's line and header. `Host` goes first (RFC 9110 §7.2); framing fields are made anew.
-pub(super) fn head(
-    out: &mut BytesMut,
-    method: &Method,
-    target: &str,
-    headers: &HeaderMap,
-    framing: Framing,
-) {
-    out.reserve(64 + target.len() + headers.len() * 48);
-    out.put_slice(method.as_str().as_bytes());
+pub(super) fn head(out: &mut BytesMut, head: &Head<'_>, framing: Framing) {
+    let headers = head.headers;
+    out.reserve(ROOM + head.target.len() + headers.len() * 48);
+    out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
-    out.put_slice(target.as_bytes());
+    out.put_slice(head.target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
     if let Some(host) = headers.get(HOST) {
         field(out, &HOST, host);
@@ -51,6 +50,9 @@ pub(super) fn head(
         if *name != HOST && *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
             field(out, name, value);
         }
+    }
+    if let Some(claims) = head.claims {
+        out.put_slice(claims.lines());
     }
     match framing {
         Framing::None => {}

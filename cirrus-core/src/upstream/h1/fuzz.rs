@@ -4,7 +4,8 @@ use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 
-use super::decode::{Framing, ResponseHead, framing, head, keeps_alive};
+use super::decode::{Form, ResponseHead, head};
+use super::framing::{Framing, framing, keeps_alive};
 use crate::codec::write;
 use crate::fuzzing::PIECES;
 
@@ -24,7 +25,7 @@ pub fn response_head(bytes: &[u8]) {
     if let Some((read, _)) = whole {
         has_one_framing(&read);
         let written = written(&read);
-        match head(&mut written.clone()) {
+        match head(&mut written.clone(), Form::Map) {
             Ok(Some(again)) => same(&read, &again),
             other => panic!("{written:?}: {other:?}"),
         }
@@ -37,7 +38,7 @@ fn decode(bytes: &[u8], size: usize) -> Option<(ResponseHead, usize)> {
     for piece in bytes.chunks(size) {
         buffer.extend_from_slice(piece);
         read += piece.len();
-        if let Some(head) = head(&mut buffer).ok()? {
+        if let Some(head) = head(&mut buffer, Form::Map).ok()? {
             return Some((head, buffer.len() + bytes.len() - read));
         }
     }

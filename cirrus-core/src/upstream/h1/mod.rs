@@ -5,6 +5,7 @@
 mod body;
 mod decode;
 mod encode;
+mod framing;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod talk;
@@ -12,6 +13,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decode::Form;
 pub(crate) use talk::{Answer, Failed, Head, Talk, Times, Why, is_quiet};
 
 /// The most that a response's status line and header may take.

@@ -15,11 +15,14 @@ use tokio::time::Instant;
 
 use super::MAX_HEAD;
 use super::body::ResponseBody;
-use super::decode::{self, ResponseHead};
+use super::decode::{self, Form, ResponseHead};
 use super::encode::{self, Framing};
+use super::framing;
 use crate::body::{Body, Response};
+use crate::codec::lines::HeaderLines;
 use crate::codec::{Malformed, write};
 use crate::error::BoxError;
+use crate::middleware::Claims;
 use crate::upstream::pool::{Home, Wire};
 
 /// How much is read at once: enough for most responses in one call, and few calls for the large ones.
@@ -34,6 +37,10 @@ pub(crate) struct Head<'a> {
     pub(crate) target: &'a str,
     /// End-to-end fields, with `Host`.
     pub(crate) headers: &'a HeaderMap,
+    /// What origins are told about who asks, if that is not among the fields.
+    pub(crate) claims: Option<&'a Claims>,
+    /// What becomes of the response's header.
+    pub(crate) form: Form,
     /// It asks for another protocol: the origin may switch (RFC 9110 §7.8).
     pub(crate) switches: bool,
 }
@@ -92,6 +99,7 @@ pub(crate) enum Why {
 pub(crate) struct Talk {
     pub(super) wire: Wire,
     switches: bool,
+    form: Form,
     /// The origin has sent something, an interim response perhaps.
     heard: bool,
     /// Heads and chunk lines still to be written.
@@ -150,7 +158,7 @@ impl Talk {
     fn new(wire: Wire, head: Head<'_>, body: Body) -> Self {
         let framing = Framing::of(head.method, body.size_hint().exact());
         let mut out = BytesMut::new();
-        encode::head(&mut out, head.method, head.target, head.headers, framing);
+        encode::head(&mut out, &head, framing);
         let empty = matches!(framing, Framing::None | Framing::Length(0));
         let state = if empty { Sending::Rest } else { Sending::Body };
         let upload = Upload {
@@ -163,6 +171,7 @@ impl Talk {
         Self {
             wire,
             switches: head.switches,
+            form: head.form,
             heard: false,
             out,
             chunk: Bytes::new(),
@@ -179,9 +188,8 @@ impl Talk {
 
     /// The response's header, in time.
     async fn receive(&mut self, limit: Duration) -> Result<ResponseHead, Why> {
-        let timer = tokio::time::sleep(limit);
-        tokio::pin!(timer);
-        poll_fn(|cx| {
+        let mut timer = self.wire.timer(limit);
+        let received = poll_fn(|cx| {
             if let Poll::Ready(head) = self.poll_head(cx) {
                 return Poll::Ready(head);
             }
@@ -195,7 +203,9 @@ impl Talk {
             }
             Poll::Pending
         })
-        .await
+        .await;
+        self.wire.keep_timer(timer);
+        received
     }
 
     /// Who is late: the origin, unless it is still waiting for the client's next bytes.
@@ -212,7 +222,7 @@ impl Talk {
         let _ = self.poll_send(cx)?;
         loop {
             if !self.wire.read.is_empty() {
-                match decode::head(&mut self.wire.read)? {
+                match decode::head(&mut self.wire.read, self.form)? {
                     Some(head) if head.status.is_informational() => {
                         if head.status == StatusCode::SWITCHING_PROTOCOLS && self.switches {
                             return Poll::Ready(Ok(head));
@@ -398,14 +408,14 @@ impl Talk {
         times: Times,
         home: Home,
     ) -> Result<Answer, Failed> {
-        let framing = match decode::framing(method, &head) {
+        let framing = match framing::framing(method, &head) {
             Ok(framing) => framing,
             Err(malformed) => return Err(self.failed(malformed.into())),
         };
-        let reusable = decode::keeps_alive(&head);
+        let reusable = framing::keeps_alive(&head);
         let body = match framing {
             // All there already: no state machine, and the connection is free at once.
-            decode::Framing::Length(length) if self.wire.read.len() as u64 >= length => {
+            framing::Framing::Length(length) if self.wire.read.len() as u64 >= length => {
                 let content = self.wire.read.split_to(length as usize).freeze();
                 if reusable && self.is_clean() {
                     home.put(self.wire);
@@ -413,6 +423,10 @@ impl Talk {
                 Body::full(content)
             }
             _ => Body::stream(ResponseBody::new(self, framing, reusable, times.idle, home)),
+        };
+        let body = match head.lines {
+            Some(lines) => body.with_lines(HeaderLines::Relayed(lines)),
+            None => body,
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

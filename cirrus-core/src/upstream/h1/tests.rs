@@ -4,17 +4,20 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use proptest::prelude::*;
 
-use super::decode::{self, Framing, ResponseHead};
+use super::Head;
+use super::decode::{self, Form, ResponseHead};
 use super::encode;
+use super::framing::{self, Framing};
 use crate::codec::chunked::{Chunked, Found};
+use crate::codec::lines::HeaderLines;
 use crate::codec::{Malformed, write};
 
 fn head(bytes: &str) -> Result<Option<ResponseHead>, Malformed> {
-    decode::head(&mut BytesMut::from(bytes))
+    decode::head(&mut BytesMut::from(bytes), Form::Map)
 }
 
 fn framing(method: &Method, bytes: &str) -> Result<Framing, Malformed> {
-    decode::framing(method, &head(bytes)?.unwrap())
+    framing::framing(method, &head(bytes)?.unwrap())
 }
 
 /// Feeds `bytes` in pieces of these sizes; the content and the trailers, or the error.
@@ -39,7 +42,7 @@ fn decoded(bytes: &[u8], sizes: &[usize]) -> Result<Option<(Vec<u8>, HeaderMap)>
 #[test]
 fn reads_a_head_and_leaves_what_follows() {
     let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\na: 1\r\nA: 2\r\nempty:\r\n\r\nbody");
-    let head = decode::head(&mut buffer).unwrap().unwrap();
+    let head = decode::head(&mut buffer, Form::Map).unwrap().unwrap();
     assert_eq!(
         (head.status, head.version),
         (StatusCode::OK, Version::HTTP_11)
@@ -68,6 +71,45 @@ fn waits_for_the_whole_head_and_not_for_ever() {
         head(&many).unwrap_err(),
         Malformed("too many header fields")
     );
+}
+
+/// What would have been in the map, less what is for this hop, comes out as lines.
+#[test]
+fn a_header_that_nobody_looks_at_becomes_lines() {
+    let lines = |head: &str| {
+        let mut buffer = BytesMut::from(head);
+        let head = decode::head(&mut buffer, Form::Lines).unwrap().unwrap();
+        assert_eq!(&buffer[..], b"body");
+        let relayed = head.lines.map(HeaderLines::Relayed);
+        assert_eq!(relayed.is_some(), head.headers.is_empty());
+        relayed.map(|lines| {
+            let mut out = Vec::new();
+            lines.write(&mut out);
+            (String::from_utf8(out).unwrap(), lines.is_dated())
+        })
+    };
+    assert_eq!(
+        lines(
+            "HTTP/1.1 200 OK\r\nX-A:1\r\nConnection: Keep-Alive\r\nKEEP-ALIVE: timeout=5\r\n\
+             Content-Length: 4\r\nUpgrade: h2c\r\nx-a: 2 \r\nEmpty:\r\n\r\nbody"
+        ),
+        Some(("x-a: 1\r\nx-a: 2\r\nempty: \r\n".to_owned(), false))
+    );
+    let (text, is_dated) = lines(
+        "HTTP/1.1 404 X\r\nDATE: now\r\nTransfer-Encoding: chunked\r\nTrailer: b\r\n\r\nbody",
+    )
+    .unwrap();
+    assert_eq!(
+        (text.as_str(), is_dated),
+        ("date: now\r\ntrailer: b\r\n", true)
+    );
+    for other in [
+        "HTTP/1.1 200 OK\r\nconnection: close, x-a\r\nx-a: 1\r\n\r\nbody",
+        "HTTP/1.1 304 X\r\ncontent-length: 4\r\n\r\nbody",
+        "HTTP/1.1 103 X\r\nlink: a\r\n\r\nbody",
+    ] {
+        assert_eq!(lines(other), None, "{other}");
+    }
 }
 
 /// RFC 9112 §6.3
@@ -113,7 +155,7 @@ fn some_responses_have_no_body_whatever_they_say() {
 /// RFC 9112 §9.3
 #[test]
 fn knows_whether_the_connection_stays() {
-    let stays = |head: &str| decode::keeps_alive(&self::head(head).unwrap().unwrap());
+    let stays = |head: &str| framing::keeps_alive(&self::head(head).unwrap().unwrap());
     assert!(stays("HTTP/1.1 200 OK\r\n\r\n"));
     assert!(!stays("HTTP/1.1 200 OK\r\nconnection: x, Close\r\n\r\n"));
     assert!(!stays("HTTP/1.0 200 OK\r\n\r\n"));
@@ -166,13 +208,15 @@ fn writes_requests_with_host_first_and_one_framing() {
     ]);
     let written = |method: &Method, length| {
         let mut out = BytesMut::new();
-        encode::head(
-            &mut out,
+        let head = Head {
             method,
-            "/x",
-            &headers,
-            encode::Framing::of(method, length),
-        );
+            target: "/x",
+            headers: &headers,
+            claims: None,
+            form: Form::Map,
+            switches: false,
+        };
+        encode::head(&mut out, &head, encode::Framing::of(method, length));
         String::from_utf8(out.to_vec()).unwrap()
     };
     let begin = "/x HTTP/1.1\r\nhost: a\r\naccept: */*\r\n";
@@ -235,7 +279,7 @@ proptest! {
 
     #[test]
     fn nothing_makes_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = decode::head(&mut BytesMut::from(&bytes[..]));
+        let _ = decode::head(&mut BytesMut::from(&bytes[..]), Form::Map);
         let _ = crate::codec::trailers::take(&mut BytesMut::from(&bytes[..]));
         let _ = decoded(&bytes, &[]);
     }

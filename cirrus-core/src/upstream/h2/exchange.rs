@@ -180,6 +180,9 @@ fn written(head: &Head<'_>, scheme: Scheme, body: &Body) -> Result<Request<()>, 
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;
     let mut headers = head.headers.clone();
+    if let Some(claims) = head.claims {
+        claims.append_to(&mut headers);
+    }
     for name in [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH] {
         headers.remove(name);
     }
