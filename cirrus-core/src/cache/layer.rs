@@ -111,12 +111,12 @@ async fn answer<S: Handler>(
     else {
         return Box::pin(shared.inner.handle(cx, request)).await;
     };
+    if !shared.rules.enable && request.method().is_safe() {
+        return Box::pin(shared.inner.handle(cx, request)).await;
+    }
     let control = Control::of_request(request.headers());
     let has_content = !request.body().is_end_stream();
     let intent = Intent::of(request.method(), request.headers(), has_content, &control);
-    if !shared.rules.enable && intent != Intent::Unsafe {
-        return Box::pin(shared.inner.handle(cx, request)).await;
-    }
     match (intent, key(cx, request.uri())) {
         (Intent::Lookup, Some(key)) => {
             let mut visit = Visit {

@@ -221,7 +221,8 @@ fn target(method: &Method, uri: &Uri) -> Result<Option<PathAndQuery>, Error> {
 /// RFC 3986 §6.2.2: unreserved characters are never encoded, hexadecimal digits are upper-case, and there are no dot
 /// segments; otherwise `/a/%2e%2e/admin` would pass a route for `/a/*` and reach `/admin` at the origin.
 pub(crate) fn normal_path(path: &str) -> Result<Cow<'_, str>, Error> {
-    if !path.contains('%') && !path.contains("/.") {
+    // Seen byte by byte: searching for text costs more than the rest of this.
+    if !path.bytes().any(|byte| byte == b'%') && !has_pair(path, b'.') {
         return Ok(Cow::Borrowed(path));
     }
     let decoded = decode_unreserved(path)?;
@@ -235,6 +236,12 @@ pub(crate) fn normal_path(path: &str) -> Result<Cow<'_, str>, Error> {
     } else {
         Cow::Owned(resolved)
     })
+}
+
+/// Whether a slash is followed by this byte.
+pub(crate) fn has_pair(path: &str, second: u8) -> bool {
+    let bytes = path.as_bytes();
+    bytes.windows(2).any(|pair| pair == [b'/', second])
 }
 
 fn decode_unreserved(path: &str) -> Result<String, Error> {

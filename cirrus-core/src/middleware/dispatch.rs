@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::{Context, Handler, Stack, forwarded};
 use crate::body::{Request, Response};
 use crate::config::Site;
-use crate::downstream::hygiene;
+use crate::downstream::hygiene::{self, has_pair};
 use crate::error::{Error, Kind};
 use crate::routing::Found;
 
@@ -76,7 +76,7 @@ enum Unserved {
 fn look_up<'t>(site: &'t Site, request: &Request) -> Result<&'t Stack, Unserved> {
     let uri = request.uri();
     let merged;
-    let path = if uri.path().contains("//") {
+    let path = if has_pair(uri.path(), b'/') {
         merged = merge_slashes(uri.path());
         &merged
     } else {

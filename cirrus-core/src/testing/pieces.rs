@@ -86,7 +86,7 @@ impl Checkout {
         is_there
     }
 
-    fn put(&self, wire: Wire) {
+    fn put(&self, wire: Box<Wire>) {
         let home = self.pool.home(&self.transport, Keep::default());
         home.put(wire);
     }

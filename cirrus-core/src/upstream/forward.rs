@@ -105,7 +105,7 @@ impl Forward {
     }
 
     /// An idle connection, if each request has one to itself.
-    fn pooled(&self, cx: &Context, backend: &Backend, switches: bool) -> Option<Wire> {
+    fn pooled(&self, cx: &Context, backend: &Backend, switches: bool) -> Option<Box<Wire>> {
         if self.wish(backend, switches).is_shared() {
             return None;
         }
@@ -230,21 +230,22 @@ impl Forward {
         let switches = request.headers().contains_key(UPGRADE);
         let upgrade = switches.then(|| Upgrade::of(&mut request));
         let bridged = request.extensions_mut().remove::<Bridged>();
-        if let Some(fields) = one_hop(request.headers()) {
+        if let Some(fields) = one_hop(switches, request.headers()) {
             request.headers_mut().insert(CONNECTION, fields);
         }
-        let (parts, mut body) = request.into_parts();
+        // The rest stays where it is: moving it costs more than reaching it.
+        let mut body = std::mem::replace(request.body_mut(), Body::empty());
         let claims = cx.claims.clone();
-        let target = parts
-            .uri
+        let target = request
+            .uri()
             .path_and_query()
             .map_or("/", |target| target.as_str());
         let head = Head {
-            method: &parts.method,
+            method: request.method(),
             target,
-            headers: &parts.headers,
+            headers: request.headers(),
             claims: claims.as_deref(),
-            form: self.form(cx, &parts.method),
+            form: self.form(cx, request.method()),
             switches,
         };
         let mut tries = Tries::default();
@@ -307,8 +308,8 @@ impl Handler for Forward {
 }
 
 /// The value of `Connection` for what is passed on from hop to hop.
-fn one_hop(headers: &HeaderMap) -> Option<HeaderValue> {
-    match (headers.contains_key(UPGRADE), headers.contains_key(TE)) {
+fn one_hop(switches: bool, headers: &HeaderMap) -> Option<HeaderValue> {
+    match (switches, headers.contains_key(TE)) {
         (true, true) => Some(HeaderValue::from_static("upgrade, te")),
         (true, false) => Some(HeaderValue::from_static("upgrade")),
         (false, true) => Some(HeaderValue::from_static("te")),

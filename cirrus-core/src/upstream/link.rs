@@ -15,7 +15,7 @@ use crate::config::OriginProtocol;
 /// What a request goes to its origin on.
 pub(super) enum Link {
     /// A connection to itself.
-    Http1(Wire),
+    Http1(Box<Wire>),
     /// Room on one that it shares with others.
     Http2(Lease),
 }
@@ -69,7 +69,7 @@ impl Wish<'_> {
         self,
         transport: &Transport,
         connector: &Connector,
-    ) -> io::Result<Wire> {
+    ) -> io::Result<Box<Wire>> {
         if transport.protocol == OriginProtocol::Http1 {
             return connector.connect(transport, self.limit).await;
         }

@@ -64,12 +64,12 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    wire: Wire,
+    wire: Box<Wire>,
     /// Too late to take it from then on.
     until: Instant,
 }
 
-/// One connection with what was read ahead on it.
+/// One connection with what was read ahead on it. Boxed wherever it goes: it moves a few times for every request.
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) io: Io,
@@ -160,7 +160,7 @@ impl Default for Keep {
 
 impl Pool {
     /// Takes the connection that was idle for the shortest time. Never waits: `None` means "connect".
-    pub(crate) fn take(&self, transport: &Transport) -> Option<Wire> {
+    pub(crate) fn take(&self, transport: &Transport) -> Option<Box<Wire>> {
         let now = Instant::now();
         loop {
             let mut idle = self.idle.lock().get_mut(transport)?.pop()?;
@@ -184,7 +184,7 @@ impl Pool {
         }
     }
 
-    fn put(&self, transport: Arc<Transport>, mut wire: Wire, keep: Keep) {
+    fn put(&self, transport: Arc<Transport>, mut wire: Box<Wire>, keep: Keep) {
         let now = Instant::now();
         wire.served = wire.served.saturating_add(1);
         let Some(until) = keep.until(&wire, now) else {
@@ -238,7 +238,7 @@ impl fmt::Debug for Pool {
 
 impl Home {
     /// Gives a connection back that is ready for another request.
-    pub(crate) fn put(self, wire: Wire) {
+    pub(crate) fn put(self, wire: Box<Wire>) {
         if let Some(pool) = self.pool.upgrade() {
             pool.put(self.transport, wire, self.keep);
         }
@@ -249,8 +249,8 @@ impl Home {
 
 impl Wire {
     /// A connection that has carried nothing yet.
-    pub(crate) fn new(io: Io) -> Self {
-        Self {
+    pub(crate) fn new(io: Io) -> Box<Self> {
+        Box::new(Self {
             io,
             read: BytesMut::new(),
             reused: false,
@@ -258,7 +258,7 @@ impl Wire {
             served: 0,
             slot: None,
             timer: None,
-        }
+        })
     }
 
     /// A timer that is due within `limit`, or sooner: making one for every exchange would cost more than looking again.
@@ -281,7 +281,7 @@ impl Wire {
     }
 
     /// The same one, counted among the endpoint's.
-    pub(crate) fn within(mut self, slot: Option<Slot>) -> Self {
+    pub(crate) fn within(mut self: Box<Self>, slot: Option<Slot>) -> Box<Self> {
         self.slot = slot;
         self
     }
@@ -375,7 +375,7 @@ mod tests {
     }
 
     /// A connection, and the origin's end of it.
-    fn wire() -> (Wire, UnixStream) {
+    fn wire() -> (Box<Wire>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (Wire::new(Io::Unix(ours)), theirs)
     }

@@ -45,7 +45,7 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// One that was idle.
-    Pooled(Wire),
+    Pooled(Box<Wire>),
     /// There is room to open one.
     Room(Slot),
 }

@@ -29,7 +29,7 @@ pub(super) fn begin(
     cx: &Context,
     upgrade: Option<Upgrade>,
     mut response: Response,
-    wire: Wire,
+    wire: Box<Wire>,
 ) -> Result<Response, Error> {
     let protocol = response.headers().get(UPGRADE).cloned();
     let (Some(upgrade), Some(protocol)) = (upgrade, protocol) else {
@@ -58,7 +58,7 @@ pub(super) fn begin(
 }
 
 /// Until both sides have ended; how many bytes went up and down.
-async fn carry(upgrade: Upgrade, mut wire: Wire) -> io::Result<(u64, u64)> {
+async fn carry(upgrade: Upgrade, mut wire: Box<Wire>) -> io::Result<(u64, u64)> {
     let client = upgrade.ready().await?;
     let moved = Moved::now();
     let mut client = Watched {

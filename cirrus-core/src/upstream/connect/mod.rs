@@ -60,13 +60,17 @@ impl Connector {
     /// # Cancel safety
     ///
     /// A dropped future closes what it had opened.
-    pub(crate) async fn connect(&self, transport: &Transport, limit: Duration) -> io::Result<Wire> {
+    pub(crate) async fn connect(
+        &self,
+        transport: &Transport,
+        limit: Duration,
+    ) -> io::Result<Box<Wire>> {
         tokio::time::timeout(limit, self.dial(transport))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, Late)))
     }
 
-    async fn dial(&self, transport: &Transport) -> io::Result<Wire> {
+    async fn dial(&self, transport: &Transport) -> io::Result<Box<Wire>> {
         let url = &transport.url;
         if let Some(path) = url.unix_path() {
             let mut unix = UnixStream::connect(path).await?;

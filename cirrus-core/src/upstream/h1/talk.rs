@@ -50,7 +50,7 @@ pub(crate) enum Answer {
     /// A response; its body brings the connection home.
     Response(Response),
     /// From now on the connection speaks another protocol. What was read ahead is the origin's first word in it.
-    Switched(Response, Wire),
+    Switched(Response, Box<Wire>),
 }
 
 /// How long the origin may take.
@@ -97,7 +97,7 @@ pub(crate) enum Why {
 
 /// A request on its way. Dropped before the response's end it closes the connection.
 pub(crate) struct Talk {
-    pub(super) wire: Wire,
+    pub(super) wire: Box<Wire>,
     switches: bool,
     form: Form,
     /// The origin has sent something, an interim response perhaps.
@@ -139,7 +139,7 @@ enum Sending {
 impl Talk {
     /// Sends the request and waits for the response's header. Interim responses are consumed (RFC 9110 §15.2).
     pub(crate) async fn exchange(
-        wire: Wire,
+        wire: Box<Wire>,
         head: Head<'_>,
         body: Body,
         times: Times,
@@ -155,7 +155,7 @@ impl Talk {
         }
     }
 
-    fn new(wire: Wire, head: Head<'_>, body: Body) -> Self {
+    fn new(wire: Box<Wire>, head: Head<'_>, body: Body) -> Self {
         let framing = Framing::of(head.method, body.size_hint().exact());
         let mut out = BytesMut::new();
         encode::head(&mut out, &head, framing);

@@ -76,7 +76,7 @@ impl Sessions {
         &self,
         origin: &Arc<Origin>,
         transport: &Transport,
-        wire: Wire,
+        wire: Box<Wire>,
     ) -> io::Result<Lease> {
         let (session, work) = Session::open(wire.io, transport.url.scheme()).await?;
         let lease = session.lease();
