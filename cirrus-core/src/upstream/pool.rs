@@ -77,6 +77,8 @@ pub(crate) struct Wire {
     /// It has carried a request before: the origin may close it under us.
     pub(crate) reused: bool,
     born: Instant,
+    /// When it was handed out for the present request.
+    pub(super) taken: Instant,
     /// How many requests it has carried to their ends.
     served: u32,
     /// Its place among the endpoint's connections, if they are counted.
@@ -167,6 +169,7 @@ impl Pool {
             // The origin has closed it, or sends what nobody asked for.
             if now < idle.until && is_quiet(&mut idle.wire) {
                 idle.wire.reused = true;
+                idle.wire.taken = now;
                 if let Some(slot) = &mut idle.wire.slot {
                     slot.work();
                 }
@@ -250,11 +253,13 @@ impl Home {
 impl Wire {
     /// A connection that has carried nothing yet.
     pub(crate) fn new(io: Io) -> Box<Self> {
+        let now = Instant::now();
         Box::new(Self {
             io,
             read: BytesMut::new(),
             reused: false,
-            born: Instant::now(),
+            born: now,
+            taken: now,
             served: 0,
             slot: None,
             timer: None,
@@ -263,7 +268,7 @@ impl Wire {
 
     /// A timer that is due within `limit`, or sooner: making one for every exchange would cost more than looking again.
     pub(super) fn timer(&mut self, limit: Duration) -> Pin<Box<Sleep>> {
-        let due = Instant::now() + limit;
+        let due = self.taken + limit;
         match self.timer.take() {
             Some(mut timer) => {
                 if due < timer.deadline() || timer.is_elapsed() {

@@ -109,6 +109,8 @@ pub(crate) struct Talk {
     upload: Upload,
     /// When bytes last went to the origin.
     progress: Instant,
+    /// Bytes have waited for room on the way to the origin.
+    held: bool,
 }
 
 /// The request's body.
@@ -161,6 +163,7 @@ impl Talk {
         encode::head(&mut out, &head, framing);
         let empty = matches!(framing, Framing::None | Framing::Length(0));
         let state = if empty { Sending::Rest } else { Sending::Body };
+        let progress = wire.taken;
         let upload = Upload {
             body,
             framing,
@@ -176,7 +179,8 @@ impl Talk {
             out,
             chunk: Bytes::new(),
             upload,
-            progress: Instant::now(),
+            progress,
+            held: false,
         }
     }
 
@@ -277,8 +281,16 @@ impl Talk {
             match self.upload.state {
                 Sending::Done | Sending::Refused => return Poll::Ready(Ok(())),
                 Sending::Body | Sending::Rest if self.has_pending() => {
-                    match ready!(self.poll_write(cx)) {
-                        Ok(()) => self.progress = Instant::now(),
+                    let Poll::Ready(written) = self.poll_write(cx) else {
+                        self.held = true;
+                        return Poll::Pending;
+                    };
+                    match written {
+                        // Otherwise the head is all there is, and it went out at once.
+                        Ok(()) if self.held || self.upload.touched => {
+                            self.progress = Instant::now();
+                        }
+                        Ok(()) => {}
                         Err(_) => self.upload.state = Sending::Refused,
                     }
                 }
