@@ -131,10 +131,11 @@ pub(super) fn updated(stored: &HeaderMap, response: &HeaderMap, now: &HeaderValu
 
 /// Fields about the 304 itself or about bytes that it does not carry (RFC 9111 §3.1, §3.2).
 fn describes_message(name: &HeaderName) -> bool {
-    static OWN: [HeaderName; 8] = [
+    static OWN: [HeaderName; 9] = [
         CONNECTION,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
+        HeaderName::from_static("content-md5"),
         CONTENT_RANGE,
         PROXY_AUTHENTICATE,
         TE,

@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::admission::{date, describe, kept};
+use super::admission::{date, describe, kept, omitted};
 use super::conditional::{confirms, is_failure, strip, updated, validate};
+use super::control::{CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 use super::flight::Leader;
 use super::layer::void;
 use super::meta::{Freshness, Meta};
@@ -122,6 +123,10 @@ impl<S: Handler> Visit<'_, S> {
             strip(&mut parts.headers);
         }
         let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
+        if !alone {
+            // In place of a client's: what it is capable of must not decide what others get.
+            parts.headers.insert(&SURROGATE_CAPABILITY, CAPABILITY);
+        }
         let request = Request::from_parts(parts, Body::empty());
         (Box::new(request), is_conditional)
     }
@@ -150,7 +155,12 @@ impl<S: Handler> Visit<'_, S> {
             }
         };
         match self.store.insert(&self.key, meta).await {
-            Ok(fill) => Ok(self.fill(fill, response.into_body(), forwarded, leader)),
+            Ok(fill) => {
+                let own = omitted(response.headers(), &self.shared.rules);
+                let mut filled = self.fill(fill, response.into_body(), forwarded, leader);
+                filled.headers_mut().extend(own);
+                Ok(filled)
+            }
             // Dropping the leader has one of those who wait ask anew: after the purge.
             Err(StoreError::Purged) => Ok(self.hand_on(response, forwarded.detailed("purged"))),
             Err(error) => {
@@ -181,6 +191,7 @@ impl<S: Handler> Visit<'_, S> {
 
     fn hand_on(&mut self, mut response: Response, forwarded: Forwarded) -> Response {
         self.cx.cache = forwarded.into();
+        response.headers_mut().remove(&SURROGATE_CONTROL);
         mark(&mut response, &self.cx.cache);
         response
     }

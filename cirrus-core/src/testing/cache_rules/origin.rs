@@ -157,6 +157,17 @@ impl Desk {
         (!step.disconnect).then(|| answer.bytes(asked))
     }
 
+    /// What a request would have been answered that the cache has kept from the origin.
+    fn told(&self, number: usize) -> Option<Vec<(String, String)>> {
+        let step = self.steps.get(number.checked_sub(1)?)?;
+        let fields = step.response_headers.iter();
+        Some(
+            fields
+                .map(|field| (field.name.clone(), text(&field.value).to_owned()))
+                .collect(),
+        )
+    }
+
     /// 304 where the test expects that to be asked for; 999 if it is not.
     fn status(&self, number: usize, step: &Step, asked: &Asked, seen: &[Seen]) -> u16 {
         if !step.expected_type.is_some_and(Source::is_validated) {
@@ -167,9 +178,13 @@ impl Desk {
         }
         let before = seen.iter().rfind(|seen| seen.number + 1 == number);
         let offered = |name: &str| {
-            let mut sent = before?.sent.iter().rev();
-            let field = sent.find(|(other, _)| other.eq_ignore_ascii_case(name))?;
-            Some(field.1.clone())
+            let sent = before
+                .map(|seen| seen.sent.clone())
+                .or_else(|| self.told(number - 1));
+            let field = sent?
+                .into_iter()
+                .rfind(|(other, _)| other.eq_ignore_ascii_case(name))?;
+            Some(field.1)
         };
         let holds = |condition: &str, name: &str| {
             offered(name).is_some_and(|value| asked.field(condition) == Some(value))

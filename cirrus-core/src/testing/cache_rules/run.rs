@@ -38,7 +38,7 @@ pub(super) async fn run<S: CacheStore>(test: &Test, store: &impl AsyncFn(ManualC
     });
     let origin = origin::run(Arc::clone(&desk)).await;
     let store = store(clock.clone()).await;
-    let proxy = proxy::to(&origin)
+    let proxy = proxy::new(&configuration(&origin.url()))
         .with(|builder| builder.clock(clock).cache(store))
         .run()
         .await;
@@ -49,6 +49,14 @@ pub(super) async fn run<S: CacheStore>(test: &Test, store: &impl AsyncFn(ManualC
         Ok(()) => End::Passed,
         Err(end) => end,
     }
+}
+
+/// What RFC 9111 allows beyond what is on by default: heuristics, and cookies in what is stored.
+fn configuration(origin: &str) -> String {
+    format!(
+        "[[site]]\nhosts = [\"*\"]\norigin = [{{ url = \"{origin}\" }}]\n\
+         cache = {{ enable = true, heuristic_percent = 10, set_cookie = \"keep\" }}\n"
+    )
 }
 
 async fn walk(test: &Test, desk: &Desk, client: &mut Client) -> Checked {
