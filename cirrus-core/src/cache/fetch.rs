@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, StatusCode};
 
 use super::admission::{date, describe, kept, omitted};
-use super::conditional::{confirms, is_failure, strip, updated, validate};
+use super::conditional::{agrees, confirms, is_failure, strip, updated, validate};
 use super::control::{CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 use super::flight::Leader;
 use super::layer::void;
@@ -112,6 +112,12 @@ impl<S: Handler> Visit<'_, S> {
                 Ok(self.stand_in(&old, Forwarded::because(why)))
             }
             (Err(error), _) => Err(error),
+            (Ok(response), Some(old))
+                if self.request.method == Method::HEAD && response.status() == StatusCode::OK =>
+            {
+                self.learn(&old, response.headers(), times).await;
+                Ok(self.hand_on(response, Forwarded::because(why)))
+            }
             (Ok(response), _) => self.keep(response, times, why, leader).await,
         }
     }
@@ -273,12 +279,36 @@ impl<S: Handler> Visit<'_, S> {
             return Box::pin(self.fetch(plan)).await;
         }
         let headers = updated(&old.meta.headers, news, &date(times.received));
-        let meta = match self.describe(old.meta.status, &headers, times) {
-            Ok(meta) => self.renew(old, meta, leader).await,
-            Err(refusal) => self.expel(old, &headers, times, refusal, leader).await,
+        let (meta, own) = match self.describe(old.meta.status, &headers, times) {
+            Ok(meta) => {
+                let own = omitted(&headers, &self.shared.rules);
+                (self.renew(old, meta, leader).await, own)
+            }
+            Err(refusal) => {
+                let meta = self.expel(old, &headers, times, refusal, leader).await;
+                (meta, HeaderMap::new())
+            }
         };
         let stored = Stored::new(old.id, meta.into(), old.body.clone());
-        Ok(self.serve(&stored, forwarded))
+        let mut response = self.serve(&stored, forwarded);
+        response.headers_mut().extend(own);
+        Ok(response)
+    }
+
+    /// The answer to a HEAD tells of what a GET would get (RFC 9111 §4.3.5): that it is what is stored, or that it is not.
+    async fn learn(&self, old: &Stored, news: &HeaderMap, times: Times) {
+        let size = old.body.size().or(old.meta.length);
+        if !agrees(news, &old.meta, size) {
+            let mut meta = Meta::clone(&old.meta);
+            meta.freshness = meta.freshness.expired(times.received);
+            self.renew(old, meta, None).await;
+            return;
+        }
+        let headers = updated(&old.meta.headers, news, &date(times.received));
+        match self.describe(old.meta.status, &headers, times) {
+            Ok(meta) => drop(self.renew(old, meta, None).await),
+            Err(refusal) => drop(self.expel(old, &headers, times, refusal, None).await),
+        }
     }
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
