@@ -1,4 +1,5 @@
-//! The rules of HTTP caching as tests: the public HTTP cache test collection, through a real proxy with any store.
+//! The rules of HTTP caching as tests: the public HTTP cache test collection, and what it leaves out in the same format
+//! (`ours`), through a real proxy with any store.
 //!
 //! ```ignore
 //! cirrus_core::testing::cache_rules!(|clock| MemoryStore::builder().clock(Arc::new(clock)).build());
@@ -36,6 +37,7 @@ macro_rules! __cache_rules {
             #[allow(unused_imports, reason = "what the expression names")]
             use super::*;
             $crate::__cache_rules!(@each $make
+                ours_age ours_targeted ours_fields ours_defaults ours_strip ours_ttl ours_override ours_head
                 age_parse auth cc_freshness cc_parse cc_request cc_response conditional_inm conditional_lm expires
                 expires_parse headers heuristic invalidation method other partial pragma stale status
                 surrogate_control update304 updatehead vary vary_parse
@@ -151,6 +153,14 @@ const SUITES: &[(&str, &str)] = &[
     ("updatehead", include_str!("collection/updatehead.json")),
     ("vary", include_str!("collection/vary.json")),
     ("vary_parse", include_str!("collection/vary-parse.json")),
+    ("ours_age", include_str!("ours/age.json")),
+    ("ours_targeted", include_str!("ours/targeted.json")),
+    ("ours_fields", include_str!("ours/fields.json")),
+    ("ours_defaults", include_str!("ours/defaults.json")),
+    ("ours_strip", include_str!("ours/strip.json")),
+    ("ours_ttl", include_str!("ours/ttl.json")),
+    ("ours_override", include_str!("ours/override.json")),
+    ("ours_head", include_str!("ours/head.json")),
 ];
 
 /// The names of all suites.
@@ -179,7 +189,10 @@ pub async fn check<S: CacheStore>(suite: &str, store: impl AsyncFn(ManualClock) 
     let suite = self::suite(suite);
     let mut ends = HashMap::new();
     for test in suite.tests.iter().filter(|test| !test.browser_only) {
-        ends.insert(test.id.as_str(), run::run(test, &store).await);
+        ends.insert(
+            test.id.as_str(),
+            run::run(test, suite.cache.as_deref(), &store).await,
+        );
     }
     let wrong: Vec<_> = suite
         .tests

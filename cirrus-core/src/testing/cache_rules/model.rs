@@ -11,6 +11,8 @@ pub struct Suite {
     pub name: String,
     /// Its identifier.
     pub id: String,
+    /// The site's `cache` table, if the collection's will not do.
+    pub cache: Option<String>,
     /// The tests.
     pub tests: Vec<Test>,
 }

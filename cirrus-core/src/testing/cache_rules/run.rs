@@ -15,6 +15,9 @@ use crate::clock::{ManualClock, Timestamp};
 /// How long the collection waits where a test says `pause_after`.
 const PAUSE: Duration = Duration::from_secs(3);
 
+/// What RFC 9111 allows beyond what is on by default: heuristics, and cookies in what is stored.
+const ALL: &str = "enable = true, heuristic_percent = 10, set_cookie = \"keep\"";
+
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -27,7 +30,11 @@ pub(super) enum End {
 type Checked = Result<(), End>;
 
 /// Runs one test through a proxy of its own over `store`.
-pub(super) async fn run<S: CacheStore>(test: &Test, store: &impl AsyncFn(ManualClock) -> S) -> End {
+pub(super) async fn run<S: CacheStore>(
+    test: &Test,
+    cache: Option<&str>,
+    store: &impl AsyncFn(ManualClock) -> S,
+) -> End {
     let clock = ManualClock::at(Timestamp::from_secs(1_795_200_000));
     let desk = Arc::new(Desk {
         clock: clock.clone(),
@@ -38,7 +45,7 @@ pub(super) async fn run<S: CacheStore>(test: &Test, store: &impl AsyncFn(ManualC
     });
     let origin = origin::run(Arc::clone(&desk)).await;
     let store = store(clock.clone()).await;
-    let proxy = proxy::new(&configuration(&origin.url()))
+    let proxy = proxy::new(&configuration(&origin.url(), cache.unwrap_or(ALL)))
         .with(|builder| builder.clock(clock).cache(store))
         .run()
         .await;
@@ -51,12 +58,9 @@ pub(super) async fn run<S: CacheStore>(test: &Test, store: &impl AsyncFn(ManualC
     }
 }
 
-/// What RFC 9111 allows beyond what is on by default: heuristics, and cookies in what is stored.
-fn configuration(origin: &str) -> String {
-    format!(
-        "[[site]]\nhosts = [\"*\"]\norigin = [{{ url = \"{origin}\" }}]\n\
-         cache = {{ enable = true, heuristic_percent = 10, set_cookie = \"keep\" }}\n"
-    )
+fn configuration(origin: &str, cache: &str) -> String {
+    let site = format!("[[site]]\nhosts = [\"*\"]\norigin = [{{ url = \"{origin}\" }}]");
+    format!("{site}\ncache = {{ {cache} }}\n")
 }
 
 async fn walk(test: &Test, desk: &Desk, client: &mut Client) -> Checked {
