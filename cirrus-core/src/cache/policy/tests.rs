@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// 2026-11-20 12:00:00 GMT, a whole second.
@@ -772,4 +774,67 @@ fn rfc_8246_immutable_does_not_outlast_freshness() {
         judge("max-age=5, immutable", "no-cache", 0),
         Verdict::Demanded
     );
+}
+
+prop_compose! {
+    /// Fields that matter here, with values that may be anything.
+    fn anything()(fields in prop::collection::vec((
+        prop::sample::select(vec![
+            "age", "cache-control", "cdn-cache-control", "cirrus-cdn-cache-control", "content-length", "content-range",
+            "date", "etag", "expires", "last-modified", "location", "pragma", "set-cookie", "surrogate-control", "vary",
+            "accept-encoding", "accept-language", "authorization", "if-modified-since", "if-none-match", "if-range", "range",
+        ]),
+        prop_oneof![
+            "[ -~]{0,24}",
+            "[0-9]{1,25}",
+            "(max-age|s-maxage|no-cache|private|stale-if-error|min-fresh)[=]?\"?[0-9a-z, ]{0,12}\"?",
+            "(Mon|Friday), [0-9]{1,2}[- ](Feb|Nov)[- ][0-9]{2,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
+        ],
+    ), 0..8)) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+}
+
+proptest! {
+    /// Nothing panics, nothing is served past its lifetime, and nobody gets what is stale without leave.
+    #[test]
+    fn any_header_gets_a_decision_that_holds(
+        request in anything(),
+        response in anything(),
+        later in anything(),
+        status in 200_u16..600,
+        delay in 0_u64..100_000,
+        after in 0_u64..1 << 33,
+    ) {
+        let times = Times {
+            asked: NOW,
+            received: NOW.after(Duration::from_millis(delay)),
+            moment: crate::cache::Moment(0),
+        };
+        let mut rules = Rules::enabled();
+        rules.lifetimes.heuristic = 50;
+        rules.lifetimes.heuristic_max = Duration::from_secs(86_400);
+        let status = StatusCode::from_u16(status).unwrap();
+        let now = times.received.after(Duration::from_secs(after));
+        let meta = crate::cache::admission::describe(&request, status, &response, &rules, times);
+        let Ok(meta) = meta else { return Ok(()) };
+        let freshness = meta.freshness;
+        prop_assert!(freshness.lifetime <= secs(FOREVER) && freshness.initial_age <= secs(FOREVER));
+        prop_assert!(!meta.headers.contains_key("surrogate-control"));
+        prop_assert!(!meta.headers.contains_key(SET_COOKIE));
+        prop_assert!(meta.vary.matches(&request));
+        let control = Control::of_request(&later);
+        let is_stale = freshness.age(now) >= freshness.lifetime;
+        match freshness.judge(&control, now) {
+            Verdict::Serve if is_stale => {
+                prop_assert!(control.max_stale.is_some() && !freshness.must_revalidate);
+            }
+            Verdict::Serve | Verdict::ServeAndRevalidate => prop_assert!(!freshness.no_cache),
+            Verdict::Stale | Verdict::Demanded => {}
+        }
+    }
 }
