@@ -2,6 +2,7 @@
 //!
 //! They look at no clock and no store; the time is passed in. In doubt a response is not stored and not reused.
 
+mod date;
 mod lifetime;
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+pub(super) use self::date::parse_date;
+use self::date::parse_date_at;
 pub use self::lifetime::Lifetimes;
 use self::lifetime::lifetime;
 use super::control::{Control, FOREVER, seconds, withheld};
@@ -305,13 +308,9 @@ fn age_field(headers: &HeaderMap) -> u32 {
 }
 
 fn date(headers: &HeaderMap, received: Timestamp) -> Timestamp {
-    headers.get(DATE).and_then(parse_date).unwrap_or(received)
-}
-
-/// A date in any of the three formats of RFC 9110 §5.6.7.
-pub(super) fn parse_date(value: &HeaderValue) -> Option<Timestamp> {
-    let date = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-    Some(date.into())
+    let date = headers.get(DATE);
+    date.and_then(|date| parse_date_at(date, received))
+        .unwrap_or(received)
 }
 
 fn freshness(

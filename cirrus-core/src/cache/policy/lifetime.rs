@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{DATE, EXPIRES, LAST_MODIFIED};
+use http::header::{EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{Rules, date, is_cacheable_by_default, parse_date, secs};
+use super::{Rules, date, is_cacheable_by_default, parse_date_at, secs};
 use crate::cache::control::{Control, FOREVER};
 use crate::clock::Timestamp;
 use crate::config::StatusSet;
@@ -43,7 +43,8 @@ impl Lifetimes {
         if self.heuristic == 0 {
             return None;
         }
-        let changed = headers.get(LAST_MODIFIED).and_then(parse_date)?;
+        let changed = headers.get(LAST_MODIFIED)?;
+        let changed = parse_date_at(changed, received)?;
         let unchanged = date(headers, received).since(changed);
         Some((unchanged / 100 * u32::from(self.heuristic)).min(self.heuristic_max))
     }
@@ -94,9 +95,10 @@ fn until_expiry(headers: &HeaderMap, control: &Control, received: Timestamp) -> 
     if control.is_targeted {
         return None;
     }
-    let date = headers.get(DATE).and_then(parse_date).unwrap_or(received);
-    let left =
-        |line: &HeaderValue| parse_date(line).map_or(Duration::ZERO, |expires| expires.since(date));
+    let date = date(headers, received);
+    let left = |line: &HeaderValue| {
+        parse_date_at(line, received).map_or(Duration::ZERO, |expires| expires.since(date))
+    };
     let lines = headers.get_all(EXPIRES).iter();
     lines.map(left).min().map(|left| left.min(secs(FOREVER)))
 }
