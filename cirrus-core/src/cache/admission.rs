@@ -3,8 +3,9 @@
 use http::header::{AGE, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::control::SURROGATE_CONTROL;
 use super::meta::{Meta, Variant};
-use super::policy::{Refusal, Rules, Times, admit};
+use super::policy::{Refusal, Rules, Times, admit, left_out};
 use super::tag::tags;
 use crate::clock::Timestamp;
 
@@ -18,7 +19,11 @@ pub(super) fn describe(
 ) -> Result<Meta, Refusal> {
     let freshness = admit(request, status, headers, rules, times)?;
     let variant = Variant::of(headers, request, &rules.routed_by).map_err(|_| Refusal::Vary)?;
-    let headers = kept(headers, times.received);
+    let omitted = left_out(headers, rules);
+    let mut headers = kept(headers, times.received);
+    for name in omitted {
+        headers.remove(name);
+    }
     let (tags, length) = (tags(&headers), content_length(&headers));
     Ok(Meta::new(status, headers)
         .with_vary(variant)
@@ -32,6 +37,8 @@ pub(super) fn describe(
 pub(super) fn kept(headers: &HeaderMap, received: Timestamp) -> HeaderMap {
     let mut headers = compact(headers);
     headers.remove(AGE);
+    // It was for us.
+    headers.remove(&SURROGATE_CONTROL);
     for name in [
         PROXY_AUTHENTICATE,
         PROXY_AUTHORIZATION,
@@ -42,6 +49,17 @@ pub(super) fn kept(headers: &HeaderMap, received: Timestamp) -> HeaderMap {
     // A recipient with a clock dates what came without (RFC 9110 §6.6.1).
     headers.entry(DATE).or_insert_with(|| date(received));
     headers
+}
+
+/// What whoever asked gets of a response beyond what is stored of it.
+pub(super) fn omitted(headers: &HeaderMap, rules: &Rules) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for name in left_out(headers, rules) {
+        for value in headers.get_all(&name) {
+            fields.append(&name, value.clone());
+        }
+    }
+    fields
 }
 
 /// A copy with values of their own: those of an origin's response share the buffer that it was read into, which each

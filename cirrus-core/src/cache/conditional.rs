@@ -115,6 +115,24 @@ pub(super) fn confirms(response: &HeaderMap, stored: &Meta) -> bool {
     etag(response).is_none_or(|new| Some(new) == etag(&stored.headers))
 }
 
+/// Whether the answer to a HEAD is about the stored response (RFC 9111 §4.3.5), of this size.
+///
+/// Stricter than that: a validator must say so. An origin without any may well have something else by now.
+pub(super) fn agrees(head: &HeaderMap, stored: &Meta, size: Option<u64>) -> bool {
+    let same = |name| {
+        head.get(&name)
+            .map(|value| Some(value) == stored.headers.get(&name))
+    };
+    let validators = [same(ETAG), same(LAST_MODIFIED)];
+    let length = head
+        .get(CONTENT_LENGTH)
+        .map(|length| length.to_str().ok()?.parse().ok());
+    stored.status == StatusCode::OK
+        && validators.contains(&Some(true))
+        && !validators.contains(&Some(false))
+        && length.is_none_or(|length: Option<u64>| length.is_some() && length == size)
+}
+
 /// The stored header brought up to date by a 304's (RFC 9111 §3.2). A 304 without a date is from now.
 pub(super) fn updated(stored: &HeaderMap, response: &HeaderMap, now: &HeaderValue) -> HeaderMap {
     let mut headers = stored.clone();
@@ -131,10 +149,11 @@ pub(super) fn updated(stored: &HeaderMap, response: &HeaderMap, now: &HeaderValu
 
 /// Fields about the 304 itself or about bytes that it does not carry (RFC 9111 §3.1, §3.2).
 fn describes_message(name: &HeaderName) -> bool {
-    static OWN: [HeaderName; 8] = [
+    static OWN: [HeaderName; 9] = [
         CONNECTION,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
+        HeaderName::from_static("content-md5"),
         CONTENT_RANGE,
         PROXY_AUTHENTICATE,
         TE,

@@ -1,7 +1,13 @@
-//! `Cache-Control` as the cache understands it (RFC 9111 §5.2, RFC 5861).
+//! `Cache-Control` as the cache understands it (RFC 9111 §5.2, RFC 5861), and what stands in its place.
 
-use http::HeaderMap;
+mod dictionary;
+mod targeted;
+
 use http::header::{CACHE_CONTROL, PRAGMA};
+use http::{HeaderMap, HeaderName};
+
+use self::targeted::Source;
+pub(super) use self::targeted::{CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 
 /// "For ever", in seconds: what an overflowing number of them stands for (RFC 9111 §1.2.2).
 pub(super) const FOREVER: u32 = 1 << 31;
@@ -9,8 +15,8 @@ pub(super) const FOREVER: u32 = 1 << 31;
 /// The directives that the cache acts on, of a request or a response. What is unknown is ignored.
 ///
 /// In doubt it errs on the side of not storing and not reusing: of contradicting numbers the stricter counts, a
-/// lifetime that is no number is zero, `private` and `no-cache` with a list of fields count as without, and a quoted
-/// string that never ends counts as `no-store`, since nobody knows what it hides.
+/// lifetime that is no number is zero, `private` and `no-cache` with what is no list of fields count as without, and a
+/// quoted string that never ends counts as `no-store`, since nobody knows what it hides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
     pub(super) max_age: Option<u32>,
@@ -28,6 +34,10 @@ pub(super) struct Control {
     pub(super) proxy_revalidate: bool,
     pub(super) must_understand: bool,
     pub(super) only_if_cached: bool,
+    /// `no-cache` or `private` for some fields only, which are [`withheld`].
+    pub(super) withholds: bool,
+    /// It comes from a field for caches like this one: `Expires` counts as little as `Cache-Control` (RFC 9213 §2.2).
+    pub(super) is_targeted: bool,
 }
 
 /// One member of the list.
@@ -41,6 +51,8 @@ enum Argument<'a> {
     Absent,
     /// Without its quotes, if it had any.
     Text(&'a [u8]),
+    /// A string where the type matters: never a number.
+    List(&'a [u8]),
     Malformed,
 }
 
@@ -50,42 +62,37 @@ struct Unterminated;
 // === impl Control ===
 
 impl Control {
-    /// Of a response. `Pragma: no-cache` has no defined meaning there (RFC 9111 §5.4); with nothing else to go by, it
-    /// is taken at its word.
+    /// Of a response: from the first field that speaks to caches like this one, else from `Cache-Control`.
+    ///
+    /// `Pragma: no-cache` has no defined meaning there (RFC 9111 §5.4); with nothing else to go by, it is taken at its
+    /// word.
     pub(super) fn of_response(headers: &HeaderMap) -> Self {
-        let mut control = Self::listed(headers);
-        control.no_store |= says_pragma(headers);
+        let source = Source::of(headers);
+        if let Source::Surrogate(control) = source {
+            return Self {
+                is_targeted: true,
+                ..control
+            };
+        }
+        let mut control = Self::listed(&source);
+        control.is_targeted = matches!(source, Source::Targeted(_));
+        control.no_store |= !control.is_targeted && says_pragma(headers);
         control
     }
 
     /// Of a request, where `Pragma: no-cache` stands in for a missing `Cache-Control` (RFC 9111 §5.4).
     pub(super) fn of_request(headers: &HeaderMap) -> Self {
-        let mut control = Self::listed(headers);
+        let mut control = Self::listed(&Source::Plain(headers));
         control.no_cache |= says_pragma(headers);
         control
     }
 
-    fn listed(headers: &HeaderMap) -> Self {
+    fn listed(source: &Source<'_>) -> Self {
         let mut control = Self::default();
-        for line in headers.get_all(CACHE_CONTROL) {
-            control.read(line.as_bytes());
+        if let Err(Unterminated) = source.each(|directive| control.apply(directive)) {
+            control.no_store = true;
         }
         control
-    }
-
-    fn read(&mut self, mut line: &[u8]) {
-        while !line.is_empty() {
-            match Directive::first(line) {
-                Ok((directive, rest)) => {
-                    self.apply(&directive);
-                    line = rest;
-                }
-                Err(Unterminated) => {
-                    self.no_store = true;
-                    return;
-                }
-            }
-        }
     }
 
     fn apply(&mut self, directive: &Directive<'_>) {
@@ -108,6 +115,7 @@ impl Control {
             b"max-stale" => shorter(&mut self.max_stale, argument.seconds().unwrap_or(0)),
             b"min-fresh" => longer(&mut self.min_fresh, argument.seconds().unwrap_or(FOREVER)),
             b"no-store" => self.no_store = true,
+            b"no-cache" | b"private" if argument.fields().is_some() => self.withholds = true,
             b"no-cache" => self.no_cache = true,
             b"private" => self.private = true,
             b"must-revalidate" => self.must_revalidate = true,
@@ -122,8 +130,34 @@ impl Control {
 
     /// A request for an answer that the origin has seen (RFC 9111 §5.2.1.1, §5.2.1.4).
     pub(super) fn insists(&self) -> bool {
-        self.no_cache || self.max_age == Some(0)
+        // Lists of fields mean nothing in a request.
+        self.no_cache || self.withholds || self.max_age == Some(0)
     }
+}
+
+/// The fields of a response that a shared cache must not store, or not use without asking: left out of what is stored
+/// (RFC 9111 §3.1).
+pub(super) fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    let collected = Source::of(headers).each(|directive| {
+        let is = |name: &[u8]| directive.name.eq_ignore_ascii_case(name);
+        let fields = directive.argument.fields();
+        if let Some(fields) = fields.filter(|_| is(b"no-cache") || is(b"private")) {
+            names.extend(fields);
+        }
+    });
+    // Then nothing is stored anyway.
+    collected.map_or_else(|Unterminated| Vec::new(), |()| names)
+}
+
+/// Tells each directive of a line.
+fn each(mut line: &[u8], tell: &mut impl FnMut(&Directive<'_>)) -> Result<(), Unterminated> {
+    while !line.is_empty() {
+        let (directive, rest) = Directive::first(line)?;
+        tell(&directive);
+        line = rest;
+    }
+    Ok(())
 }
 
 fn says_pragma(headers: &HeaderMap) -> bool {
@@ -204,8 +238,21 @@ impl<'a> Argument<'a> {
     fn seconds(self) -> Option<u32> {
         match self {
             Self::Text(text) => seconds(text),
-            Self::Absent | Self::Malformed => None,
+            Self::Absent | Self::List(_) | Self::Malformed => None,
         }
+    }
+
+    /// The fields that it names, if it does nothing else.
+    fn fields(self) -> Option<Vec<HeaderName>> {
+        let (Self::Text(text) | Self::List(text)) = self else {
+            return None;
+        };
+        let names = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let names = names.filter(|name| !name.is_empty());
+        let fields: Option<Vec<_>> = names
+            .map(|name| HeaderName::from_bytes(name).ok())
+            .collect();
+        fields.filter(|fields| !fields.is_empty())
     }
 
     fn is_absent(self) -> bool {

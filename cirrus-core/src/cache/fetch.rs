@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::admission::{date, describe, kept};
-use super::conditional::{confirms, is_failure, strip, updated, validate};
+use super::admission::{date, describe, kept, omitted};
+use super::conditional::{agrees, confirms, is_failure, strip, updated, validate};
+use super::control::{CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 use super::flight::Leader;
 use super::layer::void;
 use super::meta::{Freshness, Meta};
@@ -111,6 +112,12 @@ impl<S: Handler> Visit<'_, S> {
                 Ok(self.stand_in(&old, Forwarded::because(why)))
             }
             (Err(error), _) => Err(error),
+            (Ok(response), Some(old))
+                if self.request.method == Method::HEAD && response.status() == StatusCode::OK =>
+            {
+                self.learn(&old, response.headers(), times).await;
+                Ok(self.hand_on(response, Forwarded::because(why)))
+            }
             (Ok(response), _) => self.keep(response, times, why, leader).await,
         }
     }
@@ -122,6 +129,10 @@ impl<S: Handler> Visit<'_, S> {
             strip(&mut parts.headers);
         }
         let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
+        if !alone {
+            // In place of a client's: what it is capable of must not decide what others get.
+            parts.headers.insert(&SURROGATE_CAPABILITY, CAPABILITY);
+        }
         let request = Request::from_parts(parts, Body::empty());
         (Box::new(request), is_conditional)
     }
@@ -150,7 +161,12 @@ impl<S: Handler> Visit<'_, S> {
             }
         };
         match self.store.insert(&self.key, meta).await {
-            Ok(fill) => Ok(self.fill(fill, response.into_body(), forwarded, leader)),
+            Ok(fill) => {
+                let own = omitted(response.headers(), &self.shared.rules);
+                let mut filled = self.fill(fill, response.into_body(), forwarded, leader);
+                filled.headers_mut().extend(own);
+                Ok(filled)
+            }
             // Dropping the leader has one of those who wait ask anew: after the purge.
             Err(StoreError::Purged) => Ok(self.hand_on(response, forwarded.detailed("purged"))),
             Err(error) => {
@@ -181,6 +197,7 @@ impl<S: Handler> Visit<'_, S> {
 
     fn hand_on(&mut self, mut response: Response, forwarded: Forwarded) -> Response {
         self.cx.cache = forwarded.into();
+        response.headers_mut().remove(&SURROGATE_CONTROL);
         mark(&mut response, &self.cx.cache);
         response
     }
@@ -262,12 +279,36 @@ impl<S: Handler> Visit<'_, S> {
             return Box::pin(self.fetch(plan)).await;
         }
         let headers = updated(&old.meta.headers, news, &date(times.received));
-        let meta = match self.describe(old.meta.status, &headers, times) {
-            Ok(meta) => self.renew(old, meta, leader).await,
-            Err(refusal) => self.expel(old, &headers, times, refusal, leader).await,
+        let (meta, own) = match self.describe(old.meta.status, &headers, times) {
+            Ok(meta) => {
+                let own = omitted(&headers, &self.shared.rules);
+                (self.renew(old, meta, leader).await, own)
+            }
+            Err(refusal) => {
+                let meta = self.expel(old, &headers, times, refusal, leader).await;
+                (meta, HeaderMap::new())
+            }
         };
         let stored = Stored::new(old.id, meta.into(), old.body.clone());
-        Ok(self.serve(&stored, forwarded))
+        let mut response = self.serve(&stored, forwarded);
+        response.headers_mut().extend(own);
+        Ok(response)
+    }
+
+    /// The answer to a HEAD tells of what a GET would get (RFC 9111 §4.3.5): that it is what is stored, or that it is not.
+    async fn learn(&self, old: &Stored, news: &HeaderMap, times: Times) {
+        let size = old.body.size().or(old.meta.length);
+        if !agrees(news, &old.meta, size) {
+            let mut meta = Meta::clone(&old.meta);
+            meta.freshness = meta.freshness.expired(times.received);
+            self.renew(old, meta, None).await;
+            return;
+        }
+        let headers = updated(&old.meta.headers, news, &date(times.received));
+        match self.describe(old.meta.status, &headers, times) {
+            Ok(meta) => drop(self.renew(old, meta, None).await),
+            Err(refusal) => drop(self.expel(old, &headers, times, refusal, None).await),
+        }
     }
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {

@@ -9,7 +9,7 @@ use http::Uri;
 use http_body::Body as _;
 use tower_layer::Layer;
 
-use super::control::Control;
+use super::control::{Control, SURROGATE_CONTROL};
 use super::invalidate::{affected, has_changed};
 use super::key::CacheKey;
 use super::outcome::{Forward, Forwarded};
@@ -157,6 +157,7 @@ pub(super) async fn pass<S: Handler>(
 ) -> Result<Response, Error> {
     cx.cache = forwarded.into();
     let mut response = shared.inner.handle(cx, request).await?;
+    response.headers_mut().remove(&SURROGATE_CONTROL);
     mark(&mut response, &forwarded.into());
     Ok(response)
 }

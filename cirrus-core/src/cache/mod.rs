@@ -36,7 +36,7 @@ pub(crate) use layer::CacheLayer;
 pub(crate) use lines::Prepared;
 pub use meta::{Freshness, Meta, Variant};
 pub use outcome::{CacheOutcome, Forward, Forwarded};
-pub use policy::Rules;
+pub use policy::{Lifetimes, Rules};
 pub use purge::{Mode, Purge, Purged, Selection};
 pub use store::{
     BodyState, ByteRange, CacheStore, Fill, Moment, ObjectId, StoreError, Stored, StoredBody, Usage,

@@ -2,18 +2,26 @@
 //!
 //! They look at no clock and no store; the time is passed in. In doubt a response is not stored and not reused.
 
+mod date;
+mod lifetime;
+
 use std::time::Duration;
 
 use http::header::{
-    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, IF_MATCH, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, SET_COOKIE, UPGRADE,
+    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    SET_COOKIE, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::control::{Control, FOREVER, seconds};
+pub(super) use self::date::parse_date;
+use self::date::parse_date_at;
+pub use self::lifetime::Lifetimes;
+use self::lifetime::lifetime;
+use super::control::{Control, FOREVER, seconds, withheld};
 use super::meta::Freshness;
 use super::store::Moment;
 use crate::clock::Timestamp;
+use crate::config::SetCookie;
 
 /// What a site or route says about caching.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +37,10 @@ pub struct Rules {
     pub invalidate: bool,
     /// Nothing around the cache looks at a response's header before it is written.
     pub(crate) is_bare: bool,
+    /// How long responses are fresh, beyond `default_ttl`.
+    pub lifetimes: Lifetimes,
+    /// What becomes of responses that set cookies. Default: they are not stored.
+    pub set_cookie: SetCookie,
 }
 
 /// What a request is to the cache.
@@ -193,13 +205,14 @@ pub(super) fn admit(
     times: Times,
 ) -> Result<Freshness, Refusal> {
     let control = Control::of_response(headers);
-    permit(request, status, headers, &control)?;
+    permit(request, status, headers, &control, rules)?;
     let lifetime =
         lifetime(status, headers, &control, rules, times.received).ok_or(Refusal::NoFreshness)?;
     let freshness = freshness(
         lifetime,
         initial_age(headers, times),
         &control,
+        rules,
         times.received,
     );
     if freshness.is_of_use(status, headers) {
@@ -215,6 +228,7 @@ fn permit(
     status: StatusCode,
     headers: &HeaderMap,
     control: &Control,
+    rules: &Rules,
 ) -> Result<(), Refusal> {
     if status.is_informational()
         || status == StatusCode::PARTIAL_CONTENT
@@ -236,13 +250,34 @@ fn permit(
         return Err(Refusal::Authorization);
     }
     // Stricter than §7.3, which would have them stored: nobody's session is ever handed to somebody else.
-    if headers.contains_key(SET_COOKIE) {
+    let gives_cookies = rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE);
+    if gives_cookies && !(control.withholds && withheld(headers).contains(&SET_COOKIE)) {
         return Err(Refusal::SetCookie);
     }
-    if headers.contains_key(CONTENT_RANGE) {
+    if headers.get_all(CONTENT_RANGE).iter().any(is_part) {
         return Err(Refusal::ContentRange);
     }
     Ok(())
+}
+
+/// Means nothing beside such a status (RFC 9110 §14.4), but an origin that says so may well have sent a part.
+fn is_part(range: &HeaderValue) -> bool {
+    let unit = range.as_bytes().get(..6);
+    unit.is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes "))
+}
+
+/// The fields of a response that are not stored with it, though whoever asked gets them.
+pub(super) fn left_out(headers: &HeaderMap, rules: &Rules) -> Vec<HeaderName> {
+    let withholds = Control::of_response(headers).withholds;
+    let mut names = if withholds {
+        withheld(headers)
+    } else {
+        Vec::new()
+    };
+    if rules.set_cookie == SetCookie::Strip && headers.contains_key(SET_COOKIE) {
+        names.push(SET_COOKIE);
+    }
+    names
 }
 
 /// What lets a shared cache keep the answer to a request with `Authorization` (§3.5).
@@ -255,40 +290,6 @@ fn permits_authorized(control: &Control) -> bool {
 pub(super) fn is_for_all(headers: &HeaderMap) -> bool {
     let control = Control::of_response(headers);
     control.public || control.s_maxage.is_some()
-}
-
-/// How long it is fresh after its generation (§4.2.1), without any heuristic; `None` if nothing says so.
-fn lifetime(
-    status: StatusCode,
-    headers: &HeaderMap,
-    control: &Control,
-    rules: &Rules,
-    received: Timestamp,
-) -> Option<Duration> {
-    let from_control = control.s_maxage.or(control.max_age).map(secs);
-    from_control
-        .or_else(|| until_expiry(headers, received))
-        .or_else(|| {
-            // "Keep it, but ask every time" needs no lifetime.
-            let asks = control.no_cache.then_some(Duration::ZERO);
-            rules
-                .default_ttl
-                .or(asks)
-                .filter(|_| is_cacheable_by_default(status))
-        })
-}
-
-/// `Expires` less `Date` (§5.3). What is no date, `0` above all, has expired; of several lines the earliest counts.
-fn until_expiry(headers: &HeaderMap, received: Timestamp) -> Option<Duration> {
-    let date = date(headers, received);
-    let left =
-        |line: &HeaderValue| parse_date(line).map_or(Duration::ZERO, |expires| expires.since(date));
-    headers
-        .get_all(EXPIRES)
-        .iter()
-        .map(left)
-        .min()
-        .map(|left| left.min(secs(FOREVER)))
 }
 
 /// `corrected_initial_age` (§4.2.3). Dates know whole seconds only, so the clock is cut to them as well.
@@ -307,30 +308,35 @@ fn age_field(headers: &HeaderMap) -> u32 {
 }
 
 fn date(headers: &HeaderMap, received: Timestamp) -> Timestamp {
-    headers.get(DATE).and_then(parse_date).unwrap_or(received)
-}
-
-/// A date in any of the three formats of RFC 9110 §5.6.7.
-pub(super) fn parse_date(value: &HeaderValue) -> Option<Timestamp> {
-    let date = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-    Some(date.into())
+    let date = headers.get(DATE);
+    date.and_then(|date| parse_date_at(date, received))
+        .unwrap_or(received)
 }
 
 fn freshness(
     lifetime: Duration,
     initial_age: Duration,
     control: &Control,
+    rules: &Rules,
     received: Timestamp,
 ) -> Freshness {
     let forbids = control.no_cache || control.must_revalidate || control.proxy_revalidate;
     // An origin that gives both `s-maxage` and a window for stale use means the window: it speaks to shared caches too.
-    let window = |seconds: Option<u32>| secs(seconds.filter(|_| !forbids).unwrap_or(0));
+    // The site's windows are for those that say nothing of the kind.
+    let window = |said: Option<u32>, unsaid: Option<Duration>| {
+        let unsaid = unsaid.filter(|_| control.s_maxage.is_none());
+        let window = said.map(secs).or(unsaid).filter(|_| !forbids);
+        window.unwrap_or_default()
+    };
     Freshness {
         received,
         initial_age,
         lifetime,
-        while_revalidate: window(control.stale_while_revalidate),
-        if_error: window(control.stale_if_error),
+        while_revalidate: window(
+            control.stale_while_revalidate,
+            rules.lifetimes.while_revalidate,
+        ),
+        if_error: window(control.stale_if_error, rules.lifetimes.if_error),
         must_revalidate: forbids || control.s_maxage.is_some(),
         no_cache: control.no_cache,
     }
@@ -412,5 +418,7 @@ fn demands_fresher(control: &Control, age: Duration, lifetime: Duration) -> bool
             .is_some_and(|wanted| lifetime.saturating_sub(age) < secs(wanted))
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

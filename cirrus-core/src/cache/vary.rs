@@ -1,9 +1,13 @@
 //! Which of several stored responses answers a request (RFC 9111 §4.1).
 
-use http::header::{FORWARDED, VARY, VIA};
+use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, FORWARDED, VARY, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::control::SURROGATE_CAPABILITY;
 use super::meta::Variant;
+
+/// As many fields as a response may depend on: each one more makes it less likely that anybody else asks alike.
+const MOST_FIELDS: usize = 16;
 
 /// The response depends on more than a cache can see, or does not say clearly on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +31,17 @@ impl Variant {
                     .ok()
                     .filter(|name| name != "*" && !is_rewritten(name))
                     .ok_or(Unknowable)?;
-                fields.push(name);
+                // It is the same in all that is stored.
+                if name != SURROGATE_CAPABILITY {
+                    fields.push(name);
+                }
             }
         }
         fields.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         fields.dedup();
+        if fields.len() > MOST_FIELDS + routed_by.len() {
+            return Err(Unknowable);
+        }
         Ok(Self(
             fields
                 .into_iter()
@@ -60,8 +70,34 @@ fn is_rewritten(name: &HeaderName) -> bool {
 fn with_value(name: HeaderName, request: &HeaderMap) -> (HeaderName, Option<HeaderValue>) {
     // A copy: the request's own value would keep the whole buffer that it was read into.
     let value = combined(request, &name);
-    let own = value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+    let own = value.and_then(|value| HeaderValue::from_bytes(&canonical(&name, &value)).ok());
     (name, own)
+}
+
+/// A value as others with the same meaning are written too (RFC 9111 §4.1): for lists whose members know no case and may
+/// have space around them, and whose order may matter.
+fn canonical(name: &HeaderName, value: &HeaderValue) -> Vec<u8> {
+    if is_folded(name) {
+        folded(value.as_bytes()).collect()
+    } else {
+        value.as_bytes().to_vec()
+    }
+}
+
+fn is_folded(name: &HeaderName) -> bool {
+    *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE || *name == ACCEPT_CHARSET
+}
+
+/// In small letters, without empty members, with one space behind each comma and none elsewhere, which is how most write
+/// it anyway.
+fn folded(value: &[u8]) -> impl Iterator<Item = u8> {
+    let members = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let members = members.filter(|member| !member.is_empty());
+    members.enumerate().flat_map(|(index, member)| {
+        let comma: &[u8] = if index == 0 { b"" } else { b", " };
+        let letters = member.iter().filter(|byte| !byte.is_ascii_whitespace());
+        comma.iter().chain(letters).map(u8::to_ascii_lowercase)
+    })
 }
 
 fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -91,9 +127,17 @@ fn same(request: &HeaderMap, name: &HeaderName, stored: Option<&HeaderValue>) ->
     match (lines.next(), lines.next()) {
         (None, _) => stored.is_none(),
         // Nearly always one line: compared where it is.
-        (Some(only), None) => stored == Some(only),
-        (Some(_), Some(_)) => stored == combined(request, name).as_ref(),
+        (Some(only), None) => stored.is_some_and(|stored| alike(name, stored, only)),
+        (Some(_), Some(_)) => combined(request, name)
+            .zip(stored)
+            .is_some_and(|(value, stored)| alike(name, stored, &value)),
     }
+}
+
+/// `stored` is in its canonical form already.
+fn alike(name: &HeaderName, stored: &HeaderValue, value: &HeaderValue) -> bool {
+    stored == value
+        || (is_folded(name) && folded(value.as_bytes()).eq(stored.as_bytes().iter().copied()))
 }
 
 #[cfg(test)]
@@ -154,6 +198,63 @@ mod tests {
             vary("Cookie,Accept", &request),
             vary(" accept ,, cookie, ACCEPT", &request)
         );
+    }
+
+    #[test]
+    fn section_4_1_what_means_the_same_is_the_same() {
+        for (name, stored, others) in [
+            (
+                "accept-language",
+                "en-GB, de;q=0.5",
+                [
+                    "en-gb,de;q=0.5",
+                    "EN-GB ,  de ; q=0.5",
+                    ",en-GB,, de;q=0.5,",
+                ],
+            ),
+            (
+                "accept-encoding",
+                "gzip, br",
+                ["gzip,br", "GZIP, BR", " gzip ,br"],
+            ),
+        ] {
+            let variant = vary(name, &headers(&[(name, stored)])).unwrap();
+            for other in others {
+                assert!(variant.matches(&headers(&[(name, other)])), "{other}");
+                assert_eq!(vary(name, &headers(&[(name, other)])), Ok(variant.clone()));
+            }
+            let first = stored.split(',').next().unwrap();
+            assert!(!variant.matches(&headers(&[(name, first)])));
+        }
+    }
+
+    #[test]
+    fn section_4_1_what_might_mean_something_else_is_not() {
+        for (name, one, other) in [
+            ("accept-language", "en, de", "de, en"),
+            ("accept-language", "en, de", "en; de"),
+            ("accept-language", "en", ""),
+            ("cookie", "a=b", "a=B"),
+            ("x-any", "1,2", "1, 2"),
+            ("user-agent", "One", "one"),
+        ] {
+            let variant = vary(name, &headers(&[(name, one)])).unwrap();
+            assert!(
+                !variant.matches(&headers(&[(name, other)])),
+                "{name}: {other}"
+            );
+        }
+    }
+
+    #[test]
+    fn too_many_fields_are_as_good_as_all() {
+        let vary = |count: usize| {
+            let names: Vec<_> = (0..count).map(|n| format!("x-{n}")).collect();
+            let response = HeaderMap::from_iter([(VARY, names.join(",").parse().unwrap())]);
+            Variant::of(&response, &HeaderMap::new(), &[])
+        };
+        assert!(vary(MOST_FIELDS).is_ok());
+        assert_eq!(vary(MOST_FIELDS + 1), Err(Unknowable));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+pub mod cache_rules;
 pub mod cert_suite;
 pub mod certs;
 mod client;
@@ -21,6 +22,7 @@ pub mod pieces;
 pub mod proxy;
 pub mod store_suite;
 
+pub use crate::__cache_rules as cache_rules;
 pub use crate::__cert_provider_suite as cert_provider_suite;
 pub use crate::__config_source_suite as config_source_suite;
 pub use crate::__discovery_suite as discovery_suite;

@@ -197,7 +197,10 @@ async fn answer(
     }
 }
 
-async fn serve<F>(asked: Log, each: impl Fn(TcpStream, Log) -> F + Send + 'static) -> Running
+pub(super) async fn serve<F>(
+    asked: Log,
+    each: impl Fn(TcpStream, Log) -> F + Send + 'static,
+) -> Running
 where
     F: Future<Output = ()> + Send + 'static,
 {

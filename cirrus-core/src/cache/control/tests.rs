@@ -87,11 +87,13 @@ fn lines_make_one_list() {
         ",, ,",
         " Must-Revalidate ",
         "PRIVATE=\"set-cookie\"",
+        "No-Cache",
     ]);
     let expected = Control {
         max_age: Some(5),
         must_revalidate: true,
-        private: true,
+        withholds: true,
+        no_cache: true,
         ..Control::default()
     };
     assert_eq!(control, expected);

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
-    FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,
+    FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SetCookie, SiteCacheConfig, SiteConfig,
 };
 use std::net::SocketAddr;
 use std::path::PathBuf;

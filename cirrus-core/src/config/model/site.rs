@@ -8,7 +8,7 @@ use super::upstream::{
     UpstreamTlsConfig,
 };
 use crate::config::value::{
-    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
+    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber, StatusSet,
 };
 use crate::routing::{HostPattern, PathPattern};
 use schemars::JsonSchema;
@@ -93,6 +93,40 @@ pub struct SiteCacheConfig {
     pub enable: bool,
     /// Freshness for responses that say nothing about theirs. By default they are not stored.
     pub default_ttl: Option<Period>,
+    /// The same by status, which goes before `default_ttl`: `{ "404" = "10s", "5xx" = "1s" }`. One status goes before its
+    /// class.
+    pub status_ttl: BTreeMap<StatusSet, Period>,
+    /// Freshness whatever origins say, of responses that may be stored and are cacheable by default (RFC 9110 §15.1).
+    /// `no-store`, `private` and `no-cache` stay in force, and so does `Age`: it is counted from when the origin made the
+    /// response.
+    pub override_ttl: Option<Period>,
+    /// Freshness for responses that only say when they were last modified: this part of the time since then, in percent,
+    /// 0 to 100. It goes before `default_ttl`. By default 0: none.
+    pub heuristic_percent: u8,
+    /// The most that comes of `heuristic_percent`. By default `"1d"`.
+    pub heuristic_max: Option<Period>,
+    /// How long a stale response is served while it is revalidated behind the client's back, if the origin neither says
+    /// so nor forbids it. By default not at all.
+    pub stale_while_revalidate: Option<Period>,
+    /// How long a stale response stands in for an origin that fails, if the origin neither says so nor forbids it. By
+    /// default not at all.
+    pub stale_if_error: Option<Period>,
+    /// What becomes of responses that set cookies.
+    pub set_cookie: SetCookie,
+}
+
+/// What becomes of responses that set cookies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SetCookie {
+    /// They are not stored.
+    #[default]
+    Refuse,
+    /// They are stored without: only the client whose request was forwarded gets the cookies.
+    Strip,
+    /// They are stored as they are, as RFC 9111 §7.3 has it: every client gets the same cookies.
+    Keep,
 }
 
 /// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond` and `files`.

@@ -3,7 +3,7 @@
 use crate::config::faults::Faults;
 use crate::config::model::{
     CacheConfig, ConcurrencyConfig, Config, CorsConfig, HealthConfig, LimitsConfig, PoolConfig,
-    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
+    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -53,7 +53,13 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             format_args!("site[{index}].cors"),
             faults,
         );
+        let at = format_args!("site[{index}].cache");
+        caching(&site.cache, at, faults);
         for (number, route) in site.route.iter().enumerate() {
+            if let Some(cache) = &route.cache {
+                let at = format_args!("site[{index}].route[{number}].cache");
+                caching(cache, at, faults);
+            }
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
             let at = format_args!("site[{index}].route[{number}].cors");
             cors(route.cors.as_ref(), at, faults);
@@ -117,6 +123,16 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
         );
         faults.error("cache.max_object", Some(largest.to_string()), message);
     }
+}
+
+fn caching(cache: &SiteCacheConfig, at: Table<'_>, faults: &mut Faults) {
+    within(
+        cache.heuristic_percent,
+        0..=100,
+        at,
+        "heuristic_percent",
+        faults,
+    );
 }
 
 fn admin(config: &Config, faults: &mut Faults) {

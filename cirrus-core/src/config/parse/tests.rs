@@ -250,6 +250,27 @@ redirect = { to = "/", status = 200 }
 }
 
 #[test]
+fn ranges_of_a_sites_cache() {
+    let faults = toml_faults(
+        "[[site]]\nhosts = [\"a\"]\n[site.cache]\nheuristic_percent = 101\nset_cookie = \"drop\"\n\
+         status_ttl = { \"404\" = \"soon\", \"6xx\" = \"1s\" }\n",
+    );
+    for part in [
+        "heuristic_percent",
+        "set_cookie",
+        "not a set of statuses",
+        "not a duration",
+    ] {
+        assert!(faults.contains(part), "{part} in {faults}");
+    }
+    let faults = toml_faults(
+        "[[site]]\nhosts = [\"a\"]\norigin = [{ url = \"http://a\" }]\n\
+         route = [{ cache = { heuristic_percent = 101 }, cluster = \"b\" }]\n",
+    );
+    assert!(faults.contains("0 to 100"), "{faults}");
+}
+
+#[test]
 fn a_root_that_is_no_table() {
     insta::assert_snapshot!(json_faults("[1, 2]"));
 }

@@ -13,6 +13,7 @@ mod rate_key;
 mod service;
 mod size;
 mod status;
+mod status_set;
 mod text;
 mod web_origin;
 
@@ -28,6 +29,7 @@ pub use rate_key::RateKey;
 pub use service::ServiceUrl;
 pub use size::Size;
 pub use status::StatusNumber;
+pub use status_set::StatusSet;
 pub use web_origin::WebOrigin;
 
 #[cfg(test)]

@@ -118,6 +118,30 @@ fn bounds_can_be_lifted() {
 }
 
 #[test]
+fn sets_of_statuses_are_one_or_a_class() {
+    let set = |text: &str| text.parse::<StatusSet>().unwrap();
+    let holds = |text: &str, status: u16| {
+        let status = http::StatusCode::from_u16(status).unwrap();
+        set(text).contains(status)
+    };
+    assert!(holds("404", 404) && !holds("404", 410));
+    assert!(holds("5xx", 500) && holds("5xx", 599) && !holds("5xx", 404));
+    assert!(set("599") < set("2xx"), "one before its class");
+    assert_eq!(
+        (set("404").to_string(), set("4xx").to_string()),
+        ("404".to_owned(), "4xx".to_owned())
+    );
+    for text in [
+        "", "xx", "1xx", "6xx", "5XX", "5x", "44", "199", "600", "0404", "+404", "4*",
+    ] {
+        assert!(
+            refused::<StatusSet>(text).starts_with("not a set"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn origins_are_normalised() {
     let url = |text: &str| text.parse::<OriginUrl>().unwrap();
     let shop = url("HTTP://Shop.Example:80/");

@@ -1,5 +1,8 @@
 //! What happens to stale responses.
 
+use crate::cache::Rules;
+use crate::config::SetCookie;
+
 use super::world::{World, at_once, failure, response, settle, world};
 
 /// Stores `old` with this `Cache-Control` and lets it grow 10 s old.
@@ -146,6 +149,32 @@ async fn a_304_that_forbids_storing_removes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cookies_of_a_304_go_to_who_asked_only() {
+    let mut rules = Rules::enabled();
+    rules.set_cookie = SetCookie::Strip;
+    let world = World::ruled(rules);
+    world.serves(
+        200,
+        "cache-control: max-age=5 | etag: \"a\" | set-cookie: a=1",
+        "old",
+    );
+    world.get("/").await.is(200, "old").has("set-cookie", "a=1");
+    world
+        .get("/")
+        .await
+        .cached("hit; ttl=5")
+        .has("set-cookie", "");
+    world.advance(5);
+    world.serves(304, "cache-control: max-age=5 | set-cookie: a=2", "");
+    world.get("/").await.is(200, "old").has("set-cookie", "a=2");
+    world
+        .get("/")
+        .await
+        .cached("hit; ttl=5")
+        .has("set-cookie", "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_authorized_304_neither_freshens_nor_removes() {
     let world = stale("cache-control: max-age=5 | etag: \"a\"").await;
     world.serves(304, "cache-control: max-age=5", "");
@@ -195,6 +224,72 @@ async fn a_stale_head_is_revalidated_without_storing() {
         .has("content-length", "3")
         .cached("fwd=stale; fwd-status=304");
     world.get("/").await.is(200, "old").cached("hit; ttl=5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn section_4_3_5_a_head_freshens_what_it_agrees_with() {
+    for (stored, head, hit) in [
+        ("etag: \"a\"", "etag: \"a\" | x-new: 1", true),
+        (
+            "etag: \"a\"",
+            "etag: \"a\" | content-length: 3 | x-new: 1",
+            true,
+        ),
+        ("etag: \"a\"", "etag: \"a\" | content-length: 4", false),
+        ("etag: \"a\"", "etag: \"b\"", false),
+        ("etag: \"a\"", "", false),
+        ("", "", false),
+        ("", "etag: \"a\"", false),
+        (
+            "etag: \"a\" | last-modified: Fri, 20 Nov 2026 11:00:00 GMT",
+            "etag: \"a\" | last-modified: Fri, 20 Nov 2026 11:30:00 GMT",
+            false,
+        ),
+    ] {
+        let world = world();
+        let header = format!("cache-control: max-age=5 | {stored}");
+        world
+            .origin
+            .acts(move |_| at_once(response(200, &header, "old")));
+        world.get("/").await.is(200, "old");
+        world.advance(10);
+        let header = format!("cache-control: max-age=5 | {head}");
+        world
+            .origin
+            .acts(move |_| at_once(response(200, &header, "")));
+        world
+            .ask("HEAD", "/", "")
+            .await
+            .is(200, "")
+            .cached("fwd=stale");
+        let after = world.get_with("/", "cache-control: only-if-cached").await;
+        assert_eq!(after.status == 200, hit, "{stored} then {head}");
+        assert!(!hit || !head.contains("x-new") || after.field("x-new") == "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn section_4_3_5_a_head_that_disagrees_makes_it_stale() {
+    let world = world();
+    world.serves(200, "cache-control: max-age=60 | etag: \"a\"", "old");
+    world.get("/").await.is(200, "old");
+    world.serves(200, "cache-control: max-age=60 | etag: \"b\"", "");
+    world
+        .ask("HEAD", "/", "cache-control: no-cache")
+        .await
+        .is(200, "");
+    world
+        .get_with("/", "cache-control: only-if-cached")
+        .await
+        .is(504, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn section_4_3_5_a_head_that_forbids_storing_removes_it() {
+    let world = stale("cache-control: max-age=5 | etag: \"a\"").await;
+    world.serves(200, "cache-control: no-store | etag: \"a\"", "");
+    world.ask("HEAD", "/", "").await.is(200, "");
+    assert_eq!(world.store.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
