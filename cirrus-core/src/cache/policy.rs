@@ -29,6 +29,8 @@ pub struct Rules {
     pub invalidate: bool,
     /// Nothing around the cache looks at a response's header before it is written.
     pub(crate) is_bare: bool,
+    /// Which requests are looked up, and under which keys. Default: all, under their URLs.
+    pub(crate) lookups: std::sync::Arc<super::lookups::Lookups>,
 }
 
 /// What a request is to the cache.

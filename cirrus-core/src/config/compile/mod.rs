@@ -1,6 +1,7 @@
 //! As written → as meant. Every fault is reported, not just the first; what has not changed is not compiled again.
 
 mod access;
+mod caching;
 mod content;
 mod policies;
 mod upstream;
@@ -331,6 +332,7 @@ impl SiteParts<'_> {
                     .iter()
                     .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
             is_bare: changes.is_bare,
+            lookups: caching::lookups(cache, self.config),
         };
         middleware::upstream(rules, changes, cluster)
     }

@@ -1,0 +1,92 @@
+//! Which requests are looked for in the store, and under which keys, as meant.
+
+use std::sync::Arc;
+
+use super::unchecked;
+use crate::cache::{Bypass, Keying, Lookups, Parameters, Scheme, Selection, selections};
+use crate::config::model::{
+    CacheBypassConfig, CacheKeyConfig, RequestCacheControl, SiteCacheConfig, SiteConfig,
+};
+use crate::routing::{Host, HostPattern};
+use http::uri::PathAndQuery;
+
+/// What a route with this table says about its requests.
+pub(super) fn lookups(cache: &SiteCacheConfig, site: &SiteConfig) -> Arc<Lookups> {
+    let defaults = Lookups::default();
+    Arc::new(Lookups {
+        keying: Some(keying(&cache.key, site)).filter(|keying| !keying.is_plain()),
+        site_keyings: keyings(site).into(),
+        bypass: (cache.bypass != CacheBypassConfig::default()).then(|| bypass(&cache.bypass)),
+        ignores_control: cache.request_cache_control == RequestCacheControl::Ignore,
+        lock_timeout: cache
+            .lock_timeout
+            .map_or(defaults.lock_timeout, |limit| limit.as_duration()),
+        shows_key: cache.show_key,
+    })
+}
+
+/// Everything that may be stored of a site under a URL.
+pub(in crate::config) fn url_selections(
+    site: &SiteConfig,
+    scheme: Scheme,
+    host: &str,
+    target: &PathAndQuery,
+) -> Vec<Selection> {
+    selections(&keyings(site), scheme, host, target)
+}
+
+/// Every way but the plain one in which the site's routes make keys, each once.
+fn keyings(site: &SiteConfig) -> Vec<Keying> {
+    let routes = site.route.iter().filter_map(|route| route.cache.as_ref());
+    let mut keyings = Vec::new();
+    for cache in routes.chain([&site.cache]).filter(|cache| cache.enable) {
+        let keying = keying(&cache.key, site);
+        if !keying.is_plain() && !keyings.contains(&keying) {
+            keyings.push(keying);
+        }
+    }
+    keyings
+}
+
+fn keying(config: &CacheKeyConfig, site: &SiteConfig) -> Keying {
+    let parameters = match (&config.query.keep, &config.query.drop) {
+        (Some(keep), _) => Parameters::Only(keep.as_slice().into()),
+        (None, Some(drop)) => Parameters::AllBut(drop.as_slice().into()),
+        (None, None) => Parameters::All,
+    };
+    let routed_by = site.route.iter().flat_map(|route| route.query.keys());
+    Keying {
+        parameters,
+        is_sorted: config.sort_query,
+        headers: config.headers.iter().map(|name| name.to_name()).collect(),
+        cookies: config
+            .cookies
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        host: config.host.as_ref().map(host),
+        routed_by: routed_by.map(|name| name.as_str().into()).collect(),
+    }
+}
+
+/// Without a port it is the same under both schemes.
+fn host(pattern: &HostPattern) -> Host {
+    let host = pattern
+        .as_exact()
+        .and_then(|name| Host::parse(name, Scheme::Http));
+    host.unwrap_or_else(unchecked)
+}
+
+fn bypass(config: &CacheBypassConfig) -> Bypass {
+    Bypass {
+        methods: config
+            .methods
+            .iter()
+            .map(|method| method.to_method())
+            .collect(),
+        paths: config.paths.as_slice().into(),
+        headers: config.headers.iter().map(|name| name.to_name()).collect(),
+        cookies: config.cookies.as_slice().into(),
+        query: config.query.as_slice().into(),
+    }
+}
