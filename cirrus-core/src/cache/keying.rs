@@ -140,7 +140,7 @@ impl Keying {
 
 /// Everything that a site may have stored for a URL, whichever of its routes did and whatever stands in the keys beside
 /// the URL. `keyings` are the ways in which its routes make keys, where these are not the plain one.
-pub(crate) fn selections(
+pub(super) fn selections(
     keyings: &[Keying],
     scheme: Scheme,
     host: &str,
@@ -159,7 +159,7 @@ pub(crate) fn selections(
 }
 
 /// [`selections`] for what a plain key names.
-pub(super) fn selections_of(keyings: &[Keying], key: &CacheKey) -> Vec<Selection> {
+pub(crate) fn selections_of(keyings: &[Keying], key: &CacheKey) -> Vec<Selection> {
     let scheme = if key.scheme() == Scheme::Https.as_str() {
         Scheme::Https
     } else {
@@ -226,7 +226,7 @@ pub(super) fn name(pair: &str) -> &str {
 }
 
 /// As `application/x-www-form-urlencoded` has it: what origins take a name for.
-pub(super) fn decoded(name: &str) -> String {
+pub(crate) fn decoded(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -6,6 +6,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::control::Control;
+use super::key::{CacheKey, Scheme};
 use super::keying::{Keying, decoded, name, named_cookies};
 use crate::body::Request;
 use crate::config::NamePattern;
@@ -80,32 +81,50 @@ impl Lookups {
 
     /// Makes the request into what its key says, below and in the key.
     pub(super) fn adapt(&self, cx: &mut Context, request: &mut Request) -> Adapted {
-        let Some(keying) = &self.keying else {
+        if self.keying.is_none() {
             return Adapted { host: None };
+        }
+        let asked = cx.host.clone();
+        self.adapt_to(&mut cx.host, request);
+        Adapted { host: Some(asked) }
+    }
+
+    /// [`adapt`](Self::adapt), for this host; `false` if it is as it was.
+    pub(super) fn adapt_to(&self, host: &mut Host, request: &mut Request) -> bool {
+        let Some(keying) = &self.keying else {
+            return false;
         };
         let target = request.uri().path_and_query();
-        if let Some(target) = target.and_then(|target| keying.target(target)) {
+        let target = target.and_then(|target| keying.target(target));
+        let shared = keying.host.as_ref().filter(|shared| *shared != host);
+        let is_adapted = target.is_some() || shared.is_some();
+        if let Some(target) = target {
             *request.uri_mut() = target.into();
         }
-        let host = keying.host.as_ref().map(|host| {
+        if let Some(shared) = &keying.host {
             // A trusted proxy's word would tell the origin a host that is not in the key.
             request.headers_mut().remove("x-forwarded-host");
             request.headers_mut().remove(http::header::FORWARDED);
-            std::mem::replace(&mut cx.host, host.clone())
-        });
-        Adapted { host }
+            host.clone_from(shared);
+        }
+        is_adapted
     }
 
     /// The key of an [adapted](Self::adapt) request.
-    pub(super) fn key(
+    pub(super) fn key(&self, cx: &Context, target: &PathAndQuery, headers: &HeaderMap) -> CacheKey {
+        self.key_of(cx.scheme, cx.host.as_str(), target, headers)
+    }
+
+    pub(super) fn key_of(
         &self,
-        cx: &Context,
+        scheme: Scheme,
+        host: &str,
         target: &PathAndQuery,
         headers: &HeaderMap,
-    ) -> super::CacheKey {
+    ) -> CacheKey {
         match &self.keying {
-            None => super::CacheKey::new(cx.scheme, cx.host.as_str(), target),
-            Some(keying) => keying.key(cx.scheme, cx.host.as_str(), target, headers),
+            None => CacheKey::new(scheme, host, target),
+            Some(keying) => keying.key(scheme, host, target, headers),
         }
     }
 }

@@ -23,6 +23,7 @@ mod lookups;
 mod meta;
 mod outage;
 mod outcome;
+mod passage;
 mod policy;
 mod pump;
 mod purge;
@@ -35,13 +36,14 @@ mod visit;
 
 pub(crate) use flight::Flights;
 pub use key::{CacheKey, Scheme};
-pub(crate) use keying::{Keying, Parameters, selections};
+pub(crate) use keying::{Keying, Parameters, decoded, selections_of};
 pub(crate) use layer::CacheLayer;
 pub(crate) use lines::Prepared;
 pub(crate) use lookups::{Bypass, Lookups};
 pub use meta::{Freshness, Meta, Variant};
 pub(crate) use outage::Outage;
 pub use outcome::{CacheOutcome, Forward, Forwarded};
+pub(crate) use passage::{Lookup, Passage};
 pub use policy::Rules;
 pub use purge::{Mode, Purge, Purged, Selection};
 pub use store::{

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::unchecked;
-use crate::cache::{Bypass, Keying, Lookups, Parameters, Scheme, Selection, selections};
+use crate::cache::{Bypass, Keying, Lookups, Parameters, Scheme};
 use crate::config::model::{
     CacheBypassConfig, CacheKeyConfig, RequestCacheControl, SiteCacheConfig, SiteConfig,
 };
 use crate::routing::{Host, HostPattern};
-use http::uri::PathAndQuery;
 
 /// What a route with this table says about its requests.
 pub(super) fn lookups(cache: &SiteCacheConfig, site: &SiteConfig) -> Arc<Lookups> {
@@ -25,18 +24,8 @@ pub(super) fn lookups(cache: &SiteCacheConfig, site: &SiteConfig) -> Arc<Lookups
     })
 }
 
-/// Everything that may be stored of a site under a URL.
-pub(in crate::config) fn url_selections(
-    site: &SiteConfig,
-    scheme: Scheme,
-    host: &str,
-    target: &PathAndQuery,
-) -> Vec<Selection> {
-    selections(&keyings(site), scheme, host, target)
-}
-
 /// Every way but the plain one in which the site's routes make keys, each once.
-fn keyings(site: &SiteConfig) -> Vec<Keying> {
+pub(in crate::config) fn keyings(site: &SiteConfig) -> Vec<Keying> {
     let routes = site.route.iter().filter_map(|route| route.cache.as_ref());
     let mut keyings = Vec::new();
     for cache in routes.chain([&site.cache]).filter(|cache| cache.enable) {

@@ -7,6 +7,7 @@ mod policies;
 mod upstream;
 
 use self::access::Shared;
+pub(super) use self::caching::keyings;
 use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
@@ -316,25 +317,30 @@ impl SiteParts<'_> {
     }
 
     fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, cluster: Arc<Cluster>) -> Stack {
-        let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
-        let routes = &self.config.route;
-        let rules = CacheRules {
-            enable: cache.enable,
-            default_ttl,
-            // The same URL leads to one origin or another by these, so one's responses are not the other's.
-            routed_by: routes
-                .iter()
-                .flat_map(|route| route.headers.keys())
-                .map(|name| name.to_name())
-                .collect(),
-            invalidate: self.config.cache.enable
-                || routes
-                    .iter()
-                    .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
-            is_bare: changes.is_bare,
-            lookups: caching::lookups(cache, self.config),
-        };
+        let rules = cache_rules(self.config, cache, changes.is_bare);
         middleware::upstream(rules, changes, cluster)
+    }
+}
+
+/// What a route of `site` with this table caches.
+pub(super) fn cache_rules(site: &SiteConfig, cache: &SiteCacheConfig, is_bare: bool) -> CacheRules {
+    let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
+    let routes = &site.route;
+    CacheRules {
+        enable: cache.enable,
+        default_ttl,
+        // The same URL leads to one origin or another by these, so one's responses are not the other's.
+        routed_by: routes
+            .iter()
+            .flat_map(|route| route.headers.keys())
+            .map(|name| name.to_name())
+            .collect(),
+        invalidate: site.cache.enable
+            || routes
+                .iter()
+                .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
+        is_bare,
+        lookups: caching::lookups(cache, site),
     }
 }
 
