@@ -3,7 +3,8 @@
 //! ```text
 //!             ┌─ land ────► found:  the followers look into the store again
 //! join ► fly ─┼─ release ─► alone:  the followers go on their own, and so do later ones for a while
-//!             ├─ fail ────► failed: one of the followers leads; when that one fails too, so do those who saw both
+//!             ├─ fail ────► failed: one of the followers leads; when that one fails too, those who saw both fail with
+//!             │                     it, or go on their own if it may have been about the one request
 //!             └─ drop ────► failed: the leader's client has left; one of the followers leads
 //! ```
 //!
@@ -237,6 +238,28 @@ impl fmt::Debug for Leader {
 }
 
 // === impl Failure ===
+
+impl Failure {
+    /// Whether it says nothing about the request, so that every other one would have met with it too: the origin was not
+    /// even asked, or has no time. What broke over one request may be that one's doing, and must not be held against
+    /// others: otherwise whoever knows how to break the origin's answer to a request of theirs breaks everybody's.
+    pub(super) fn is_for_all(self) -> bool {
+        match self {
+            Self::Error(kind, _) => matches!(
+                kind,
+                Kind::Connect
+                    | Kind::ConnectTimeout
+                    | Kind::NoEndpoint
+                    | Kind::Overload
+                    | Kind::Deadline
+            ),
+            Self::Status(status) => matches!(
+                status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
+        }
+    }
+}
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {

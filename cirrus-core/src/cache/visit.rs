@@ -34,9 +34,9 @@ use crate::server::Engine;
 /// How often a request waits for one that turns out to be for something else.
 const ROUNDS: u32 = 3;
 
-/// How many in a row see the origin fail before all who waited for them are told so. The first may have had bad luck:
-/// its connection broke, or its endpoint was just going down. Trying one after the other would keep the last of many
-/// waiting for the sum of all their tries, and trying at once is the last thing that a failing origin needs.
+/// How many in a row see the origin fail before those who waited for them give up. The first may have had bad luck: its
+/// connection broke, or its endpoint was just going down. Trying one after the other would keep the last of many waiting
+/// for the sum of all their tries.
 const TRIES: u32 = 2;
 
 /// One request that may be answered from the store, and all it needs for that.
@@ -259,7 +259,7 @@ impl<S: Handler> Visit<'_, S> {
                     }
                     failures += u32::from(failure.is_some());
                     if let Some(failure) = failure.filter(|_| failures == TRIES) {
-                        return self.fail_along(failure, why);
+                        return self.give_up(failure, why, old).await;
                     }
                     // The next one to join leads.
                 }
@@ -281,7 +281,17 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     /// The origin has failed those who asked it for all.
-    fn fail_along(self, failure: Failure, why: Forward) -> Result<Response, Error> {
+    async fn give_up(
+        self,
+        failure: Failure,
+        why: Forward,
+        old: Option<Stored>,
+    ) -> Result<Response, Error> {
+        if !failure.is_for_all() {
+            return self
+                .fetch(Plan::alone(why, old).unkept("leader-failed"))
+                .await;
+        }
         let forwarded = Forwarded {
             collapsed: true,
             ..Forwarded::because(why)

@@ -70,6 +70,35 @@ async fn an_origin_that_cannot_be_reached_fails_everybody_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_be_the_doing_of_two_is_not_held_against_others() {
+    let world = world();
+    world.origin.acts(|request| {
+        let is_bad = request.headers.contains_key("x-bad");
+        Box::pin(async move {
+            sleep(Duration::from_secs(1)).await;
+            let status = if is_bad { 500 } else { 200 };
+            Ok(response(status, "cache-control: private", "x"))
+        })
+    });
+    let bad = join_all((0..2).map(|_| world.get_with("/", "x-bad: 1")));
+    let good = join_all((0..20).map(|_| world.get("/")));
+    let (bad, good) = tokio::join!(bad, good);
+    assert!(bad.iter().all(|reply| reply.status == 500));
+    for reply in good {
+        reply.is(200, "x");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_strange_failures_send_everybody_on_their_own() {
+    let world = world();
+    slow(&world, Duration::from_secs(1), 500, "");
+    let (time, failed) = rush(&world, 500).await;
+    assert_eq!(time, Duration::from_secs(3));
+    assert_eq!((world.origin.calls(), failed), (500, 500));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shared_failure_says_where_it_comes_from() {
     let world = world();
     slow(
