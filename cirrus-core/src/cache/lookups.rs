@@ -1,5 +1,6 @@
 //! Which requests of a route are looked for in the store, under which key, and how long they wait for each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -19,7 +20,7 @@ pub(crate) struct Lookups {
     /// `None`: the URL as it stands is the key.
     pub(crate) keying: Option<Keying>,
     /// The ways in which the site's routes make keys, this one among them, where they are not the plain one.
-    pub(crate) site_keyings: Box<[Keying]>,
+    pub(crate) site_keyings: Arc<[Keying]>,
     pub(crate) bypass: Option<Bypass>,
     /// Clients' `Cache-Control` counts for nothing.
     pub(crate) ignores_control: bool,
@@ -51,7 +52,7 @@ impl Default for Lookups {
     fn default() -> Self {
         Self {
             keying: None,
-            site_keyings: Box::default(),
+            site_keyings: Arc::default(),
             bypass: None,
             ignores_control: false,
             lock_timeout: Duration::from_secs(5),

@@ -302,13 +302,12 @@ impl<S: Handler> Visit<'_, S> {
                 Err(marked(Error::new(kind).with_word(word), self.cx))
             }
             Failure::Status(status) => {
-                let status = Some(status);
-                self.cx.cache = Forwarded {
-                    status,
+                let forwarded = Forwarded {
+                    status: Some(status),
                     ..forwarded
-                }
-                .into();
-                Ok(failed(&self.cx.cache, status.unwrap_or_default()))
+                };
+                self.cx.cache = forwarded.into();
+                Ok(failed(&self.cx.cache, status))
             }
         }
     }

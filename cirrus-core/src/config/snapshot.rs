@@ -185,7 +185,8 @@ impl Site {
     /// What one of its routes caches; `None`: where no route matches.
     pub(crate) fn cache_rules(&self, route: Option<&RouteConfig>) -> Rules {
         let own = route.and_then(|route| route.cache.as_ref());
-        cache_rules(&self.config, own.unwrap_or(&self.config.cache), false)
+        let cache = own.unwrap_or(&self.config.cache);
+        cache_rules(&self.config, cache, &keyings(&self.config), false)
     }
 
     /// The fields that its routes are chosen by.

@@ -44,8 +44,8 @@ impl SiteCheck<'_> {
         }
         for (index, name) in key.cookies.iter().enumerate() {
             if !is_token(name) {
-                let message =
-                    "not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are allowed";
+                let message = "not the name of a cookie, which is exact here: letters, digits and \
+                               !#$%&'+-.^_`|~ are allowed";
                 let field = format!("{field}.cookies[{index}]");
                 self.error(&field, Some(name.clone()), message);
             }
@@ -74,8 +74,8 @@ fn is_rewritten(name: &str) -> bool {
         || name.starts_with("x-forwarded-")
 }
 
-/// RFC 6265 §4.1.1.
+/// RFC 6265 §4.1.1, but for the star: whoever writes one means many cookies, which have no order for a key.
 fn is_token(name: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_letter)
 }

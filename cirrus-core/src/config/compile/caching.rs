@@ -9,12 +9,16 @@ use crate::config::model::{
 };
 use crate::routing::{Host, HostPattern};
 
-/// What a route with this table says about its requests.
-pub(super) fn lookups(cache: &SiteCacheConfig, site: &SiteConfig) -> Arc<Lookups> {
+/// What a route with this table says about its requests. `keyings` are those of its site.
+pub(super) fn lookups(
+    cache: &SiteCacheConfig,
+    site: &SiteConfig,
+    keyings: &Arc<[Keying]>,
+) -> Arc<Lookups> {
     let defaults = Lookups::default();
     Arc::new(Lookups {
         keying: Some(keying(&cache.key, site)).filter(|keying| !keying.is_plain()),
-        site_keyings: keyings(site).into(),
+        site_keyings: Arc::clone(keyings),
         bypass: (cache.bypass != CacheBypassConfig::default()).then(|| bypass(&cache.bypass)),
         ignores_control: cache.request_cache_control == RequestCacheControl::Ignore,
         lock_timeout: cache
@@ -25,16 +29,17 @@ pub(super) fn lookups(cache: &SiteCacheConfig, site: &SiteConfig) -> Arc<Lookups
 }
 
 /// Every way but the plain one in which the site's routes make keys, each once.
-pub(in crate::config) fn keyings(site: &SiteConfig) -> Vec<Keying> {
+pub(in crate::config) fn keyings(site: &SiteConfig) -> Arc<[Keying]> {
     let routes = site.route.iter().filter_map(|route| route.cache.as_ref());
     let mut keyings = Vec::new();
-    for cache in routes.chain([&site.cache]).filter(|cache| cache.enable) {
+    let caches = routes.chain([&site.cache]);
+    for cache in caches.filter(|cache| cache.enable && cache.key != CacheKeyConfig::default()) {
         let keying = keying(&cache.key, site);
         if !keying.is_plain() && !keyings.contains(&keying) {
             keyings.push(keying);
         }
     }
-    keyings
+    keyings.into()
 }
 
 fn keying(config: &CacheKeyConfig, site: &SiteConfig) -> Keying {

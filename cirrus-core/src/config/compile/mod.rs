@@ -14,7 +14,7 @@ use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
-use crate::cache::Rules as CacheRules;
+use crate::cache::{Keying, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
@@ -117,6 +117,7 @@ impl Compiler {
             before,
             name: Arc::clone(&name),
             used: Vec::new(),
+            keyings: keyings(config),
         };
         let shared = Shared::default();
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
@@ -247,6 +248,7 @@ struct SiteParts<'a> {
     before: Option<&'a Site>,
     name: Arc<str>,
     used: Vec<Arc<Cluster>>,
+    keyings: Arc<[Keying]>,
 }
 
 // === impl SiteParts ===
@@ -317,13 +319,18 @@ impl SiteParts<'_> {
     }
 
     fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, cluster: Arc<Cluster>) -> Stack {
-        let rules = cache_rules(self.config, cache, changes.is_bare);
+        let rules = cache_rules(self.config, cache, &self.keyings, changes.is_bare);
         middleware::upstream(rules, changes, cluster)
     }
 }
 
 /// What a route of `site` with this table caches.
-pub(super) fn cache_rules(site: &SiteConfig, cache: &SiteCacheConfig, is_bare: bool) -> CacheRules {
+pub(super) fn cache_rules(
+    site: &SiteConfig,
+    cache: &SiteCacheConfig,
+    keyings: &Arc<[Keying]>,
+    is_bare: bool,
+) -> CacheRules {
     let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
     let routes = &site.route;
     CacheRules {
@@ -340,7 +347,7 @@ pub(super) fn cache_rules(site: &SiteConfig, cache: &SiteCacheConfig, is_bare: b
                 .iter()
                 .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
         is_bare,
-        lookups: caching::lookups(cache, site),
+        lookups: caching::lookups(cache, site, keyings),
     }
 }
 
