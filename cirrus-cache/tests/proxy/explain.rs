@@ -9,7 +9,7 @@ async fn explained(proxy: &proxy::Running, query: &str) -> Value {
     let mut admin = Client::to(proxy.admin()).host("localhost");
     let reply = admin.get(&format!("/api/v1/explain?{query}")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    serde_json::from_str(reply.text()).unwrap()
+    serde_json::from_str(reply.text()).expect("JSON")
 }
 
 #[tokio::test]

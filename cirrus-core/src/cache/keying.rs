@@ -244,28 +244,27 @@ pub(crate) fn decoded(name: &str) -> String {
 /// RFC 3986 §6.2.2: unreserved characters are not escaped, and hexadecimal digits are upper-case. Everything else stays:
 /// whether `+` or `%2B`, `/` or `%2F` is written may matter to an origin.
 fn normal(pair: &str) -> String {
+    // What follows a percent sign that means itself could become an escape: `%%626` must not be made into `%b6`.
+    unescaped(pair).unwrap_or_else(|| pair.to_owned())
+}
+
+/// `None` if a percent sign is not the beginning of an escape.
+fn unescaped(pair: &str) -> Option<String> {
     let mut text = String::with_capacity(pair.len());
     let mut rest = pair;
     while let Some((before, after)) = rest.split_once('%') {
         text.push_str(before);
-        rest = match escaped(after.as_bytes()) {
-            Some(byte) => {
-                if is_unreserved(byte) {
-                    text.push(char::from(byte));
-                } else {
-                    let _ = write!(text, "%{byte:02X}");
-                }
-                &after[2..]
-            }
-            // Means itself, whatever an origin makes of it.
-            None => {
-                text.push('%');
-                after
-            }
-        };
+        let byte = escaped(after.as_bytes())?;
+        if is_unreserved(byte) {
+            text.push(char::from(byte));
+        } else {
+            // A `String` takes everything.
+            let _ = write!(text, "%{byte:02X}");
+        }
+        rest = &after[2..];
     }
     text.push_str(rest);
-    text
+    Some(text)
 }
 
 /// The byte that two hexadecimal digits stand for.

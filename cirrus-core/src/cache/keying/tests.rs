@@ -103,10 +103,10 @@ fn the_order_of_names_is_forgotten_that_of_values_is_not() {
 
 #[test]
 fn escapes_have_one_form_where_that_is_safe() {
-    assert_eq!(
-        shaped(&sorted(), "/x?%7Ea=%2f%C3%bc+%zz%2"),
-        "/x?~a=%2F%C3%BC+%zz%2"
-    );
+    assert_eq!(shaped(&sorted(), "/x?%7Ea=%2f%C3%bc+"), "/x?~a=%2F%C3%BC+");
+    for nonsense in ["/x?%zz%7e", "/x?%2", "/x?6%%626"] {
+        assert_eq!(shaped(&sorted(), nonsense), nonsense);
+    }
     assert_ne!(shaped(&sorted(), "/x?a=%2B"), shaped(&sorted(), "/x?a=+"));
     assert_ne!(shaped(&sorted(), "/x?a=%26b"), shaped(&sorted(), "/x?a=&b"));
 }
