@@ -34,6 +34,9 @@ pub mod health;
 /// Answers that need no origin.
 mod respond;
 
+/// What would be done with a request.
+pub mod explain;
+
 /// What operators can count.
 pub mod metrics;
 

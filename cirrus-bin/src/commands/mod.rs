@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod proxy;
 mod run;
 mod schema;
@@ -26,6 +27,7 @@ Examples:
   cirrus proxy --to http://127.0.0.1:3000      put a cache in front of a program
   cirrus check --config cirrus.toml            look for mistakes
   cirrus run --config cirrus.toml              serve what a file says
+  cirrus explain --config cirrus.toml URL      tell what it makes of a request
 
 Environment:
   CIRRUS_LOG   what is logged to standard error, such as `debug` or `info,cirrus_core=debug` [default: info]
@@ -42,6 +44,7 @@ enum Command {
     Proxy(proxy::Proxy),
     Run(run::Run),
     Check(check::Check),
+    Explain(explain::Explain),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Version(version::Version),
@@ -61,6 +64,7 @@ impl Cli {
             Command::Proxy(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Explain(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Version(command) => command.run(),

@@ -158,6 +158,37 @@ fn a_route_that_can_never_match() {
 }
 
 #[test]
+fn keys_that_would_mix_or_mean_nothing() {
+    insta::assert_snapshot!(checked(
+        r#"
+            [[site]]
+            hosts = ["shop.example", "*.shop.example"]
+            origin = [{ url = "http://127.0.0.1:3000" }]
+
+            [site.cache]
+            enable = true
+            lock_timeout = "0s"
+            request_cache_control = "ignor"
+
+            [site.cache.key]
+            query = { keep = ["id"], drop = ["utm_*"] }
+            headers = ["x-device", "X-Forwarded-For", "host"]
+            cookies = ["lang", "a b", "x*"]
+            host = "www.shop.example"
+
+            [site.cache.bypass]
+            query = ["no*cache", ""]
+            paths = ["//a"]
+
+            [[site.route]]
+            path = "/x"
+            origin = [{ url = "http://127.0.0.1:3000" }]
+            cache = { key = { host = "*.shop.example" } }
+        "#
+    ));
+}
+
+#[test]
 fn tls_without_certificates() {
     insta::assert_snapshot!(checked(
         r#"

@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod proxy;
 mod run;
 mod support;

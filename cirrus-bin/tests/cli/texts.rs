@@ -28,6 +28,7 @@ fn every_command_has_help() {
         "proxy",
         "run",
         "check",
+        "explain",
         "schema",
         "completions",
         "version",

@@ -3,11 +3,13 @@
 mod access;
 mod collapsing;
 mod compressing;
+mod explain;
 mod freshness;
 mod keys;
 mod load;
 mod mix;
 mod random;
+mod route_keys;
 mod serving;
 mod storing;
 mod streaming;

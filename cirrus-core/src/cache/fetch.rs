@@ -5,13 +5,15 @@ use http::{HeaderMap, Method, StatusCode};
 use super::admission::{date, describe, kept, omitted};
 use super::conditional::{agrees, confirms, is_failure, strip, updated, validate};
 use super::control::{CAPABILITY, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
-use super::flight::Leader;
-use super::layer::void;
+use super::flight::{Failure, Leader};
+use super::layer::{marked, void};
 use super::meta::{Freshness, Meta};
+use super::outage::{CHANGE_LIMIT, within};
 use super::outcome::{Forward, Forwarded};
 use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
-use super::serve::mark;
+use super::purge::Selection;
+use super::serve::{explain, mark};
 use super::store::{Fill, StoreError, Stored};
 use super::visit::Visit;
 use crate::body::{Body, Request, Response};
@@ -27,6 +29,8 @@ pub(super) struct Plan {
     leader: Option<Leader>,
     /// Nobody else could use the answer, so the client's own conditions reach the origin.
     alone: bool,
+    /// Why the answer is not stored, whatever it is.
+    unkept: Option<&'static str>,
 }
 
 // === impl Plan ===
@@ -38,6 +42,7 @@ impl Plan {
             old,
             leader: None,
             alone: false,
+            unkept: None,
         }
     }
 
@@ -48,7 +53,14 @@ impl Plan {
             old,
             leader: None,
             alone,
+            unkept: None,
         }
+    }
+
+    /// Nothing new is stored, for this reason.
+    pub(super) fn unkept(mut self, why: &'static str) -> Self {
+        self.unkept = Some(why);
+        self
     }
 
     pub(super) fn led_by(mut self, leader: Leader) -> Self {
@@ -67,6 +79,7 @@ impl<S: Handler> Visit<'_, S> {
             old,
             leader,
             alone,
+            unkept,
         } = plan;
         let (request, is_conditional) = self.outgoing(old.as_ref(), alone);
         self.cx.cache = Forwarded::because(why).into();
@@ -99,19 +112,35 @@ impl<S: Handler> Visit<'_, S> {
             (Ok(response), Some(old))
                 if is_failure(response.status()) && self.may_stand_in(&old, why) =>
             {
-                let status = Some(response.status());
-                Ok(self.stand_in(
-                    &old,
-                    Forwarded {
-                        status,
-                        ..Forwarded::because(why)
-                    },
-                ))
+                let status = response.status();
+                fail(leader, Failure::Status(status));
+                let forwarded = Forwarded {
+                    status: Some(status),
+                    ..Forwarded::because(why)
+                };
+                let mut response = self.stand_in(&old, forwarded);
+                explain(
+                    &mut response,
+                    &format!("received-status={}", status.as_u16()),
+                );
+                Ok(response)
             }
             (Err(error), Some(old)) if !error.is_client() && self.may_stand_in(&old, why) => {
-                Ok(self.stand_in(&old, Forwarded::because(why)))
+                fail(leader, Failure::from(&error));
+                let mut response = self.stand_in(&old, Forwarded::because(why));
+                explain(&mut response, &format!("error={}", error.word()));
+                Ok(response)
             }
-            (Err(error), _) => Err(error),
+            (Err(error), _) => {
+                // What the leader's own client has done is nothing to the others: dropped, the duty passes on.
+                if !error.is_client() {
+                    fail(leader, Failure::from(&error));
+                }
+                Err(marked(error, self.cx))
+            }
+            (Ok(response), _) if unkept.is_some() => {
+                Ok(self.hand_on(response, Forwarded::because(why).detailed(unkept)))
+            }
             (Ok(response), Some(old))
                 if self.request.method == Method::HEAD && response.status() == StatusCode::OK =>
             {
@@ -152,15 +181,17 @@ impl<S: Handler> Visit<'_, S> {
         let meta = match self.describe(response.status(), response.headers(), times) {
             Ok(meta) => meta,
             Err(refusal) => {
-                // A failure says nothing about what comes once the origin is well: dropped, the duty passes on.
-                // Nor does a refusal for the sake of whoever asked.
-                if !is_failure(response.status()) && refusal != Refusal::Authorization {
+                // A failure says nothing about what comes once the origin is well.
+                if is_failure(response.status()) {
+                    fail(leader, Failure::Status(response.status()));
+                // Nor does a refusal for the sake of whoever asked: dropped, the duty passes on.
+                } else if refusal != Refusal::Authorization {
                     release(leader);
                 }
                 return Ok(self.hand_on(response, forwarded.detailed(refusal.detail())));
             }
         };
-        match self.store.insert(&self.key, meta).await {
+        match within(CHANGE_LIMIT, self.store.insert(&self.key, meta)).await {
             Ok(fill) => {
                 let own = omitted(response.headers(), &self.shared.rules);
                 let mut filled = self.fill(fill, response.into_body(), forwarded, leader);
@@ -182,7 +213,7 @@ impl<S: Handler> Visit<'_, S> {
         headers: &HeaderMap,
         times: Times,
     ) -> Result<Meta, Refusal> {
-        let meta = describe(
+        let mut meta = describe(
             &self.request.headers,
             status,
             headers,
@@ -191,6 +222,15 @@ impl<S: Handler> Visit<'_, S> {
         )?;
         if self.cx.personal && !is_for_all(headers) {
             return Err(Refusal::Authorization);
+        }
+        if self.key.more().is_some() {
+            // Found by its URL, when that is purged.
+            meta.tags = meta
+                .tags
+                .iter()
+                .cloned()
+                .chain([self.key.label()])
+                .collect();
         }
         Ok(meta)
     }
@@ -242,7 +282,7 @@ impl<S: Handler> Visit<'_, S> {
             StoreError::Full => "store-full",
             StoreError::Purged => "purged",
             StoreError::Unavailable(_) | StoreError::Damaged(_) => {
-                if self.shared.outage.begins(self.now()) {
+                if self.engine.outage.begins(self.now()) {
                     tracing::warn!(
                         error = error as &dyn std::error::Error,
                         "the cache takes no new responses"
@@ -275,6 +315,7 @@ impl<S: Handler> Visit<'_, S> {
                 old: None,
                 leader,
                 alone: false,
+                unkept: None,
             };
             return Box::pin(self.fetch(plan)).await;
         }
@@ -313,7 +354,8 @@ impl<S: Handler> Visit<'_, S> {
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
         meta.length = old.meta.length;
-        match self.store.refresh(&self.key, old.id, meta.clone()).await {
+        let refresh = self.store.refresh(&self.key, old.id, meta.clone());
+        match within(CHANGE_LIMIT, refresh).await {
             Ok(true) => self.settle(leader, &meta.freshness),
             // Gone meanwhile: there is nothing to find. One of those who wait asks anew.
             Ok(false) => drop(leader),
@@ -340,7 +382,7 @@ impl<S: Handler> Visit<'_, S> {
         release(leader);
         // Who asked says nothing about what is stored.
         if refusal != Refusal::Authorization {
-            void(self.store, self.key.clone()).await;
+            void(&self.cx.worker, vec![Selection::Url(self.key.clone())]).await;
         }
         let freshness = Freshness {
             received: times.received,
@@ -349,6 +391,13 @@ impl<S: Handler> Visit<'_, S> {
         Meta::new(old.meta.status, kept(headers, times.received))
             .with_freshness(freshness)
             .with_length(old.meta.length)
+    }
+}
+
+/// Those who wait hear that the origin failed.
+fn fail(leader: Option<Leader>, failure: Failure) {
+    if let Some(leader) = leader {
+        leader.fail(failure);
     }
 }
 

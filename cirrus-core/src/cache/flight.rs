@@ -3,8 +3,13 @@
 //! ```text
 //!             ┌─ land ────► found:  the followers look into the store again
 //! join ► fly ─┼─ release ─► alone:  the followers go on their own, and so do later ones for a while
-//!             └─ drop ────► failed: one of the followers becomes the leader
+//!             ├─ fail ────► failed: one of the followers leads; when that one fails too, those who saw both fail with
+//!             │                     it, or go on their own if it may have been about the one request
+//!             └─ drop ────► failed: the leader's client has left; one of the followers leads
 //! ```
+//!
+//! A follower whose time is over relieves a leader that is late: it leads a flight of its own, which those who come now
+//! join. The late leader's answer is still stored when it comes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,11 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::key::CacheKey;
+use crate::error::{Error, Kind};
 
 /// How long a URL is remembered whose responses cannot be shared.
 const MEMORY: Duration = Duration::from_secs(30);
@@ -42,9 +49,15 @@ struct Inner {
 
 #[derive(Default)]
 struct Shard {
-    flying: HashMap<CacheKey, watch::Receiver<Phase>, RandomState>,
+    flying: HashMap<CacheKey, Flight, RandomState>,
     /// Until when each of these goes alone.
     alone: HashMap<CacheKey, Instant, RandomState>,
+}
+
+/// One fetch under way.
+struct Flight {
+    phase: watch::Receiver<Phase>,
+    began: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +65,16 @@ enum Phase {
     Flying,
     Found,
     Alone,
+    Failed(Failure),
+}
+
+/// How the origin failed: what those who waited for it are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There was no answer.
+    Error(Kind, &'static str),
+    /// The answer was that it failed.
+    Status(StatusCode),
 }
 
 /// What a request does about a fetch.
@@ -64,6 +87,7 @@ pub(super) enum Role {
 }
 
 /// The duty to fetch for others. Dropped, it passes to one of them.
+#[must_use]
 pub(super) struct Leader {
     flights: Flights,
     key: CacheKey,
@@ -81,8 +105,8 @@ pub(super) enum Landing {
     Found,
     /// It cannot be shared.
     Alone,
-    /// The leader failed.
-    Failed,
+    /// The leader failed: at the origin, or because its own client has left.
+    Failed(Option<Failure>),
     /// The leader takes too long.
     Late,
 }
@@ -94,15 +118,33 @@ impl Flights {
     pub(super) fn join(&self, key: &CacheKey) -> Role {
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.flying.get(key) {
-            return Role::Follower(Follower(flight.clone()));
+            return Role::Follower(Follower(flight.phase.clone()));
         }
+        Role::Leader(self.begin(&mut shard, key))
+    }
+
+    /// Takes the lead from a leader who has it for `limit` and longer. One of many who ask does.
+    pub(super) fn relieve(&self, key: &CacheKey, limit: Duration) -> Option<Leader> {
+        let mut shard = self.shard(key).lock();
+        let is_late = shard
+            .flying
+            .get(key)
+            .is_none_or(|flight| flight.began.elapsed() >= limit);
+        is_late.then(|| self.begin(&mut shard, key))
+    }
+
+    fn begin(&self, shard: &mut Shard, key: &CacheKey) -> Leader {
         let (phase, flight) = watch::channel(Phase::Flying);
+        let flight = Flight {
+            phase: flight,
+            began: Instant::now(),
+        };
         shard.flying.insert(key.clone(), flight);
-        Role::Leader(Leader {
+        Leader {
             flights: self.clone(),
             key: key.clone(),
             phase,
-        })
+        }
     }
 
     /// Whether what is behind `key` could not be shared lately, so that waiting would be in vain.
@@ -170,22 +212,58 @@ impl Leader {
         self.flights.remember(&self.key);
         self.phase.send_replace(Phase::Alone);
     }
+
+    /// The origin has failed.
+    pub(super) fn fail(self, failure: Failure) {
+        self.phase.send_replace(Phase::Failed(failure));
+    }
 }
 
 impl Drop for Leader {
     /// Gives the key free. Followers who have not been told anything take it as a failure.
     fn drop(&mut self) {
-        self.flights
-            .shard(&self.key)
-            .lock()
-            .flying
-            .remove(&self.key);
+        let mut shard = self.flights.shard(&self.key).lock();
+        let flight = shard.flying.get(&self.key);
+        // It may have been relieved.
+        if flight.is_some_and(|flight| flight.phase.same_channel(&self.phase.subscribe())) {
+            shard.flying.remove(&self.key);
+        }
     }
 }
 
 impl fmt::Debug for Leader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Leader").field(&self.key).finish()
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Whether it says nothing about the request, so that every other one would have met with it too: the origin was not
+    /// even asked, or has no time. What broke over one request may be that one's doing, and must not be held against
+    /// others: otherwise whoever knows how to break the origin's answer to a request of theirs breaks everybody's.
+    pub(super) fn is_for_all(self) -> bool {
+        match self {
+            Self::Error(kind, _) => matches!(
+                kind,
+                Kind::Connect
+                    | Kind::ConnectTimeout
+                    | Kind::NoEndpoint
+                    | Kind::Overload
+                    | Kind::Deadline
+            ),
+            Self::Status(status) => matches!(
+                status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
+        }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self::Error(error.kind(), error.word())
     }
 }
 
@@ -201,7 +279,8 @@ impl Follower {
         {
             Ok(Ok(Phase::Alone)) => Landing::Alone,
             Ok(Ok(Phase::Found | Phase::Flying)) => Landing::Found,
-            Ok(Err(_)) => Landing::Failed,
+            Ok(Ok(Phase::Failed(failure))) => Landing::Failed(Some(failure)),
+            Ok(Err(_)) => Landing::Failed(None),
             Err(_) => Landing::Late,
         }
     }
@@ -213,6 +292,8 @@ mod tests {
 
     use super::*;
     use crate::cache::Scheme;
+
+    const FAILURE: Failure = Failure::Status(StatusCode::BAD_GATEWAY);
 
     fn key(path: &'static str) -> CacheKey {
         CacheKey::new(Scheme::Http, "a.example", &PathAndQuery::from_static(path))
@@ -242,7 +323,11 @@ mod tests {
         for (end, expected) in [
             (Leader::land as fn(Leader), Landing::Found),
             (Leader::release, Landing::Alone),
-            (drop::<Leader>, Landing::Failed),
+            (drop::<Leader>, Landing::Failed(None)),
+            (
+                |leader| leader.fail(FAILURE),
+                Landing::Failed(Some(FAILURE)),
+            ),
         ] {
             let leader = leader(&flights, "/");
             let (before, other) = (follower(&flights, "/"), follower(&flights, "/"));
@@ -258,6 +343,24 @@ mod tests {
         let flights = Flights::default();
         let _leader = leader(&flights, "/");
         assert_eq!(follower(&flights, "/").wait(soon()).await, Landing::Late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_many_relieves_a_late_leader() {
+        let flights = Flights::default();
+        let limit = Duration::from_secs(5);
+        let late = leader(&flights, "/");
+        assert!(flights.relieve(&key("/"), limit).is_none());
+        tokio::time::advance(limit).await;
+        let relief = flights.relieve(&key("/"), limit).unwrap();
+        assert!(flights.relieve(&key("/"), limit).is_none(), "only one");
+        let newcomer = follower(&flights, "/");
+        drop(late);
+        let another = follower(&flights, "/");
+        relief.land();
+        assert_eq!(newcomer.wait(soon()).await, Landing::Found);
+        assert_eq!(another.wait(soon()).await, Landing::Found);
+        drop(leader(&flights, "/"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,8 @@ pub enum Scheme {
 /// Names a cached response and its variants.
 ///
 /// No `Default`, no setters: a key that forgets its host serves one site's pages to another. Its parts are separated by
-/// a space, which none of them can contain, so no two different triples give the same key.
+/// a space, which none of them can contain, so no two different sets of parts give the same key. A fourth part is there
+/// where a route tells requests for the same URL apart by header fields or cookies.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey(Arc<str>);
 
@@ -45,6 +46,16 @@ impl CacheKey {
     /// If `host` contains a space, which no validated host does.
     #[must_use]
     pub fn new(scheme: Scheme, host: &str, target: &PathAndQuery) -> Self {
+        Self::with_more(scheme, host, target, |_| ())
+    }
+
+    /// The key of a URL and of what `write` appends, which has no spaces.
+    pub(super) fn with_more(
+        scheme: Scheme,
+        host: &str,
+        target: &PathAndQuery,
+        write: impl FnOnce(&mut String),
+    ) -> Self {
         assert!(!host.contains(' '), "a host name without spaces");
         thread_local! {
             // Put together here, so that there is one allocation, of the right size.
@@ -55,14 +66,35 @@ impl CacheKey {
             for part in [scheme.as_str(), " ", host, " ", target.as_str()] {
                 text.push_str(part);
             }
+            let end = text.len();
+            text.push(' ');
+            write(text);
+            if text.len() == end + 1 {
+                text.truncate(end);
+            }
             Self(Arc::from(text.as_str()))
         })
     }
 
     fn parts(&self) -> (&str, &str, &str) {
         let (scheme, rest) = self.0.split_once(' ').unwrap_or_default();
-        let (host, target) = rest.split_once(' ').unwrap_or_default();
-        (scheme, host, target)
+        let (host, rest) = rest.split_once(' ').unwrap_or_default();
+        (scheme, host, rest.split_once(' ').map_or(rest, first))
+    }
+
+    /// What stands beside the URL: the values of header fields and cookies that the route's keys include.
+    #[must_use]
+    pub fn more(&self) -> Option<&str> {
+        let (_, rest) = self.0.split_once(' ')?;
+        let (_, rest) = rest.split_once(' ')?;
+        rest.split_once(' ').map(|(_, more)| more)
+    }
+
+    /// The label of everything stored for this URL under keys that are [more](Self::more) than a URL. The spaces in it
+    /// keep it apart from most labels of origins; one that uses it all the same has more of its own purged.
+    pub(super) fn label(&self) -> Arc<str> {
+        let (scheme, host, target) = self.parts();
+        format!("url {scheme} {host} {target}").into()
     }
 
     /// `http` or `https`.
@@ -93,8 +125,13 @@ impl CacheKey {
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, host, target) = self.parts();
-        write!(f, "{scheme}://{host}{target}")
+        write!(f, "{scheme}://{host}{target}")?;
+        self.more().map_or(Ok(()), |more| write!(f, " {more}"))
     }
+}
+
+fn first<'a>((first, _): (&'a str, &'a str)) -> &'a str {
+    first
 }
 
 impl fmt::Debug for CacheKey {

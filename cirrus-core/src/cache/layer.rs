@@ -2,30 +2,25 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use http::Uri;
 use http_body::Body as _;
 use tower_layer::Layer;
 
-use super::control::{Control, SURROGATE_CONTROL};
+use super::control::SURROGATE_CONTROL;
 use super::invalidate::{affected, has_changed};
 use super::key::CacheKey;
-use super::outcome::{Forward, Forwarded};
+use super::keying::selections_of;
+use super::lookups::Lookups;
+use super::outage::{Call, PURGE_LIMIT, until};
+use super::outcome::{CACHE_STATUS, Forward, Forwarded, show_key};
 use super::policy::{Intent, Reason, Rules};
 use super::purge::{Purge, Selection};
 use super::serve::mark;
-use super::store::CacheStore;
 use super::visit::Visit;
 use crate::body::{Request, Response};
-use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::middleware::{Context, Handler};
 use crate::server::Worker;
-
-/// How long a store that cannot be asked is left alone.
-const RESPITE: Duration = Duration::from_secs(1);
 
 /// Puts a [`Cache`] around a handler.
 #[derive(Clone, Debug)]
@@ -46,12 +41,7 @@ pub(crate) struct Cache<S> {
 pub(super) struct Shared<S> {
     pub(super) inner: S,
     pub(super) rules: Rules,
-    pub(super) outage: Outage,
 }
-
-/// When the store was found to be unavailable, in milliseconds; zero: never.
-#[derive(Debug, Default)]
-pub(super) struct Outage(AtomicU64);
 
 // === impl CacheLayer ===
 
@@ -70,7 +60,6 @@ impl<S> Layer<S> for CacheLayer {
             shared: Arc::new(Shared {
                 inner,
                 rules: self.rules.clone(),
-                outage: Outage::default(),
             }),
         }
     }
@@ -99,7 +88,7 @@ impl<S: Handler> Handler for Cache<S> {
 async fn answer<S: Handler>(
     shared: &Arc<Shared<S>>,
     cx: &mut Context,
-    request: Box<Request>,
+    mut request: Box<Request>,
 ) -> Result<Response, Error> {
     // Counted by this worker alone, unlike the engine: no other core writes to that line of memory.
     let worker = Arc::clone(&cx.worker);
@@ -114,11 +103,21 @@ async fn answer<S: Handler>(
     if !shared.rules.enable && request.method().is_safe() {
         return Box::pin(shared.inner.handle(cx, request)).await;
     }
-    let control = Control::of_request(request.headers());
+    let lookups = &*shared.rules.lookups;
+    let control = lookups.control(request.headers());
     let has_content = !request.body().is_end_stream();
     let intent = Intent::of(request.method(), request.headers(), has_content, &control);
-    match (intent, key(cx, request.uri())) {
-        (Intent::Lookup, Some(key)) => {
+    match intent {
+        Intent::Lookup => {
+            if let Some(why) = lookups.bypassed(&request) {
+                let forwarded = Forwarded::because(Forward::Bypass).detailed(why);
+                return Box::pin(pass(shared, cx, request, forwarded)).await;
+            }
+            let adapted = lookups.adapt(cx, &mut request);
+            let Some(key) = key(lookups, cx, &request) else {
+                return Box::pin(pass(shared, cx, request, no_target())).await;
+            };
+            let shown = lookups.shows_key.then(|| key.clone());
             let mut visit = Visit {
                 shared,
                 cx,
@@ -128,24 +127,43 @@ async fn answer<S: Handler>(
                 request: request.into_parts().0,
                 control,
             };
-            match visit.look().await {
+            let mut answer = match visit.look().await {
                 Ok(response) => Ok(response),
                 Err(more) => Box::pin(visit.go_on(more)).await,
+            };
+            adapted.restore(cx);
+            if let Some((key, Ok(response))) = shown.zip(Some(&mut answer)) {
+                show_key(response, &key);
             }
+            answer
         }
-        (Intent::Unsafe, Some(key)) => Box::pin(change(shared, cx, store, &key, request)).await,
-        (Intent::Pass(reason), _) => Box::pin(pass(shared, cx, request, reason.into())).await,
-        (Intent::Lookup | Intent::Unsafe, None) => {
-            let forwarded = Forwarded::because(Forward::Bypass).detailed("target");
-            Box::pin(pass(shared, cx, request, forwarded)).await
-        }
+        Intent::Unsafe => match request.uri().path_and_query() {
+            Some(target) => {
+                let key = CacheKey::new(cx.scheme, cx.host.as_str(), target);
+                Box::pin(change(shared, cx, &key, request)).await
+            }
+            None => Box::pin(pass(shared, cx, request, no_target())).await,
+        },
+        Intent::Pass(reason) => Box::pin(pass(shared, cx, request, reason.into())).await,
     }
 }
 
 /// `None` for a target that is no path, such as `*`.
-fn key(cx: &Context, uri: &Uri) -> Option<CacheKey> {
-    uri.path_and_query()
-        .map(|target| CacheKey::new(cx.scheme, cx.host.as_str(), target))
+fn key(lookups: &Lookups, cx: &Context, request: &Request) -> Option<CacheKey> {
+    let target = request.uri().path_and_query()?;
+    Some(lookups.key(cx, target, request.headers()))
+}
+
+fn no_target() -> Forwarded {
+    Forwarded::because(Forward::Bypass).detailed("target")
+}
+
+/// An error's response, too, says what the cache did.
+pub(super) fn marked(error: Error, cx: &Context) -> Error {
+    match cx.cache.header() {
+        Some(member) => error.with_field(CACHE_STATUS.clone(), member),
+        None => error,
+    }
 }
 
 /// Goes to the origin and leaves the store alone.
@@ -156,33 +174,37 @@ pub(super) async fn pass<S: Handler>(
     forwarded: Forwarded,
 ) -> Result<Response, Error> {
     cx.cache = forwarded.into();
-    let mut response = shared.inner.handle(cx, request).await?;
-    response.headers_mut().remove(&SURROGATE_CONTROL);
-    mark(&mut response, &forwarded.into());
-    Ok(response)
+    match shared.inner.handle(cx, request).await {
+        Ok(mut response) => {
+            response.headers_mut().remove(&SURROGATE_CONTROL);
+            mark(&mut response, &forwarded.into());
+            Ok(response)
+        }
+        Err(error) => Err(marked(error, cx)),
+    }
 }
 
 /// Goes to the origin; what the store has of it is void once that has succeeded (RFC 9111 §4.4).
 async fn change<S: Handler>(
     shared: &Shared<S>,
     cx: &mut Context,
-    store: &dyn CacheStore,
     key: &CacheKey,
     request: Box<Request>,
 ) -> Result<Response, Error> {
-    let worry = Worry(Some((Arc::clone(&cx.worker), key.clone())));
+    let keyings = &*shared.rules.lookups.site_keyings;
+    let worry = Worry(Some((Arc::clone(&cx.worker), selections_of(keyings, key))));
     let response = pass(shared, cx, request, Forwarded::because(Forward::Method)).await?;
     if has_changed(response.status()) {
-        for key in affected(key, response.headers()) {
-            void(store, key).await;
-        }
+        let keys = affected(key, response.headers());
+        let what = keys.iter().flat_map(|key| selections_of(keyings, key));
+        void(&cx.worker, what.collect()).await;
     }
     worry.over();
     Ok(response)
 }
 
 /// A change whose end is not known. Dropped, because its client has left, it counts as made: the origin may have made it.
-struct Worry(Option<(Arc<Worker>, CacheKey)>);
+struct Worry(Option<(Arc<Worker>, Vec<Selection>)>);
 
 impl Worry {
     fn over(mut self) {
@@ -192,25 +214,38 @@ impl Worry {
 
 impl Drop for Worry {
     fn drop(&mut self) {
-        let Some((worker, key)) = self.0.take() else {
-            return;
-        };
-        let tasks = worker.engine.tasks.clone();
-        tasks.spawn(async move {
-            if let Some(store) = worker.engine.store.as_deref() {
-                void(store, key).await;
-            }
+        if let Some((worker, what)) = self.0.take() {
+            let tasks = worker.engine.tasks.clone();
+            tasks.spawn(purge(worker, what));
+        }
+    }
+}
+
+/// Removes what is no longer true. A store that takes too long goes on without anybody waiting for it.
+pub(super) async fn void(worker: &Arc<Worker>, what: Vec<Selection>) {
+    let owner = Arc::clone(worker);
+    let call: Call<'static, ()> = Box::pin(async move {
+        purge(owner, what).await;
+        Ok(())
+    });
+    if let Err(call) = until(PURGE_LIMIT, call).await {
+        worker.engine.tasks.spawn(async {
+            let _ = call.await;
         });
     }
 }
 
-/// Removes all variants of a URL.
-pub(super) async fn void(store: &dyn CacheStore, key: CacheKey) {
-    if let Err(error) = store.purge(&Purge::hard(Selection::Url(key))).await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "a response that is no longer true stays in the store"
-        );
+async fn purge(worker: Arc<Worker>, what: Vec<Selection>) {
+    let Some(store) = worker.engine.store.as_deref() else {
+        return;
+    };
+    for selection in what {
+        if let Err(error) = store.purge(&Purge::hard(selection)).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a response that is no longer true stays in the store"
+            );
+        }
     }
 }
 
@@ -224,30 +259,6 @@ impl From<Reason> for Forwarded {
             Reason::Content | Reason::Upgrade | Reason::Precondition => Forward::Bypass,
         };
         Self::because(why).detailed(reason.detail())
-    }
-}
-
-// === impl Outage ===
-
-impl Outage {
-    /// The store could not be asked. `true` for the first to notice in a while, who should say so.
-    pub(super) fn begins(&self, now: Timestamp) -> bool {
-        let known = self.lasts(|| now);
-        self.0.store(now.as_millis(), Ordering::Relaxed);
-        !known
-    }
-
-    /// It has been tried so recently that it need not be tried again.
-    ///
-    /// Mostly there was no outage, and nobody needs to know the time.
-    pub(super) fn lasts(&self, now: impl FnOnce() -> Timestamp) -> bool {
-        let since = self.0.load(Ordering::Relaxed);
-        if since == 0 {
-            return false;
-        }
-        let now = now().as_millis();
-        // A clock that was set back must not keep a store shut out.
-        since <= now && now - since < RESPITE.as_millis() as u64
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
+use http::header::Entry;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::key::CacheKey;
+use crate::body::Response;
 use crate::codec::write::{decimal, field};
 
 /// The name of the field.
@@ -68,6 +71,9 @@ struct Member {
     text: [u8; 160],
     len: usize,
 }
+
+/// The longest key that is told.
+const SHOWN_KEY: usize = 1024;
 
 /// The words for metrics and logs.
 const WORDS: [&str; CacheOutcome::COUNT] = [
@@ -147,6 +153,28 @@ impl CacheOutcome {
 impl From<Forwarded> for CacheOutcome {
     fn from(forwarded: Forwarded) -> Self {
         Self::Forwarded(forwarded)
+    }
+}
+
+/// Adds the key to what is told about a request (RFC 9211 §2.7), as a string of RFC 8941.
+pub(super) fn show_key(response: &mut Response, key: &CacheKey) {
+    let Entry::Occupied(mut fields) = response.headers_mut().entry(&CACHE_STATUS) else {
+        return;
+    };
+    // Ours is the last one.
+    let Some(value) = fields.iter_mut().last() else {
+        return;
+    };
+    let key = key.to_string();
+    let is_told = key.len() <= SHOWN_KEY && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let key = key.replace('\\', "\\\\").replace('"', "\\\"");
+    let member = value
+        .to_str()
+        .map(|member| format!("{member}; key=\"{key}\""));
+    if let Some(told) = member.ok().filter(|_| is_told)
+        && let Ok(told) = HeaderValue::try_from(told)
+    {
+        *value = told;
     }
 }
 

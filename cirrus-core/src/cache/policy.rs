@@ -41,6 +41,8 @@ pub struct Rules {
     pub lifetimes: Lifetimes,
     /// What becomes of responses that set cookies. Default: they are not stored.
     pub set_cookie: SetCookie,
+    /// Which requests are looked up, and under which keys. Default: all, under their URLs.
+    pub(crate) lookups: std::sync::Arc<super::lookups::Lookups>,
 }
 
 /// What a request is to the cache.

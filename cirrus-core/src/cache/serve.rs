@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, RANGE,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -20,6 +20,8 @@ use crate::codec::lines::HeaderLines;
 
 /// The fields that are added here, at the most: `Content-Length`, `Content-Range`, `Age` and `Cache-Status`.
 const ADDED: usize = 4;
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Answers `request` from the store. The one allocation beyond the values written is the header's.
 pub(super) fn respond(
@@ -89,6 +91,29 @@ pub(super) fn refused() -> Response {
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     mark(&mut response, &CacheOutcome::Refused);
     response
+}
+
+/// The origin has told somebody else, who asked for all, that it failed. What it said in which words is not for others.
+pub(super) fn failed(outcome: &CacheOutcome, status: StatusCode) -> Response {
+    let mut response = Response::new(Body::from(format!("{status}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, plain);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    explain(
+        &mut response,
+        &format!("received-status={}", status.as_u16()),
+    );
+    mark(&mut response, outcome);
+    response
+}
+
+/// Says what went wrong between here and the origin (RFC 9209), though the response does not show it.
+pub(super) fn explain(response: &mut Response, what: &str) {
+    if let Ok(value) = HeaderValue::try_from(format!("cirrus; {what}")) {
+        response.headers_mut().append(PROXY_STATUS.clone(), value);
+    }
 }
 
 fn is_reused(outcome: &CacheOutcome) -> bool {

@@ -14,7 +14,9 @@ use crate::error::BoxError;
 
 /// Keeps responses. Knows bytes, keys and tags; knows nothing of HTTP caching rules.
 ///
-/// The engine fails open: whatever a store answers, clients get their responses.
+/// The engine fails open: whatever a store answers, clients get their responses. It does not wait for ever either: a
+/// look-up, insert or refresh that takes longer than half a second or so is dropped, and the store left alone for a
+/// while. What was dropped must leave nothing behind.
 /// `cirrus_core::testing::store_suite!` checks a backend against this contract.
 #[async_trait]
 pub trait CacheStore: Send + Sync + 'static {

@@ -5,11 +5,10 @@
 //!       ├─ stale, in grace ──► refresh_behind ────► serve
 //!       ├─ stale ─► refetch ─┐
 //!       └─ miss ─────────────┴─ together ─┬─ lead ───► fetch ─► keep │ revalidated │ stand in
-//!                                         └─ follow ─► serve, or fetch alone
+//!                                         └─ follow ─► serve, share the failure, or fetch alone
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use http::header::{AUTHORIZATION, RANGE};
@@ -18,12 +17,13 @@ use tokio::time::Instant;
 
 use super::control::Control;
 use super::fetch::Plan;
-use super::flight::{Landing, Leader, Role};
+use super::flight::{Failure, Landing, Leader, Role};
 use super::key::CacheKey;
-use super::layer::{Shared, pass};
+use super::layer::{Shared, marked, pass};
+use super::outage::{LOOKUP_LIMIT, within};
 use super::outcome::{CacheOutcome, Forward, Forwarded};
 use super::policy::Verdict;
-use super::serve::{refused, respond, respond_prepared};
+use super::serve::{failed, refused, respond, respond_prepared};
 use super::store::{BodyState, CacheStore, StoreError, Stored};
 use crate::body::{Body, Request, Response};
 use crate::clock::Timestamp;
@@ -31,11 +31,13 @@ use crate::error::Error;
 use crate::middleware::{Context, Handler};
 use crate::server::Engine;
 
-/// How long a request waits for another one's answer before it asks itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How often a request waits for one that turns out to be for something else.
 const ROUNDS: u32 = 3;
+
+/// How many in a row see the origin fail before those who waited for them give up. The first may have had bad luck: its
+/// connection broke, or its endpoint was just going down. Trying one after the other would keep the last of many waiting
+/// for the sum of all their tries.
+const TRIES: u32 = 2;
 
 /// One request that may be answered from the store, and all it needs for that.
 pub(super) struct Visit<'a, S> {
@@ -88,13 +90,16 @@ impl<S: Handler> Visit<'_, S> {
 
     /// What the store has for this request; else why that is nothing.
     async fn find(&self) -> Result<Result<Stored, Forward>, Down> {
-        if self.shared.outage.lasts(|| self.now()) {
+        if self.engine.outage.lasts(|| self.now()) {
             return Err(Down);
         }
-        match self.store.lookup(&self.key).await {
-            Ok(stored) => Ok(self.select(stored)),
+        match within(LOOKUP_LIMIT, self.store.lookup(&self.key)).await {
+            Ok(stored) => {
+                self.engine.outage.ends();
+                Ok(self.select(stored))
+            }
             Err(error @ StoreError::Unavailable(_)) => {
-                if self.shared.outage.begins(self.now()) {
+                if self.engine.outage.begins(self.now()) {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the cache is bypassed"
@@ -140,7 +145,8 @@ impl<S: Handler> Visit<'_, S> {
     fn hit(&mut self, stored: &Stored, now: Timestamp) -> Response {
         let ttl = stored.meta.freshness.ttl(now);
         self.cx.cache = CacheOutcome::Hit { ttl };
-        let is_bare = self.cx.writes_lines && self.shared.rules.is_bare;
+        let rules = &self.shared.rules;
+        let is_bare = self.cx.writes_lines && rules.is_bare && !rules.lookups.shows_key;
         if is_bare && let Some(response) = respond_prepared(&self.request, stored, ttl, now) {
             return response;
         }
@@ -187,6 +193,9 @@ impl<S: Handler> Visit<'_, S> {
         }
         let is_shared = why == Forward::Stale && stored.meta.freshness.is_shareable();
         if is_shared && self.request.method == Method::GET && !self.is_authorized() {
+            if self.engine.flights.goes_alone(&self.key) {
+                return self.fetch(Plan::alone(why, Some(stored))).await;
+            }
             self.together(why, Some(stored)).await
         } else {
             self.fetch(Plan::new(why, Some(stored))).await
@@ -217,8 +226,8 @@ impl<S: Handler> Visit<'_, S> {
 
     /// One of those who want the same asks, the others wait for it.
     async fn together(mut self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        let (mut old, mut rounds) = (old, 0);
+        let deadline = Instant::now() + self.shared.rules.lookups.lock_timeout;
+        let (mut old, mut rounds, mut failures) = (old, 0, 0);
         loop {
             let follower = match self.engine.flights.join(&self.key) {
                 Role::Leader(leader) => return self.lead(leader, why, old).await,
@@ -238,8 +247,8 @@ impl<S: Handler> Visit<'_, S> {
                     }
                 },
                 Landing::Alone => return self.fetch(Plan::alone(why, old)).await,
-                Landing::Late => return self.fetch(Plan::new(why, old)).await,
-                Landing::Failed => {
+                Landing::Late => return self.overtake(why, old).await,
+                Landing::Failed(failure) => {
                     old = self.still_stored(old).await;
                     if let Some(old) = old.as_ref().filter(|old| self.may_stand_in(old, why)) {
                         let forwarded = Forwarded {
@@ -248,8 +257,57 @@ impl<S: Handler> Visit<'_, S> {
                         };
                         return Ok(self.stand_in(old, forwarded));
                     }
+                    failures += u32::from(failure.is_some());
+                    if let Some(failure) = failure.filter(|_| failures == TRIES) {
+                        return self.give_up(failure, why, old).await;
+                    }
                     // The next one to join leads.
                 }
+            }
+        }
+    }
+
+    /// The leader is late. One of those who have waited long enough leads in its place; the others go on their own, and
+    /// what they get is not stored: many copies of the same would push everything else out.
+    async fn overtake(self, why: Forward, old: Option<Stored>) -> Result<Response, Error> {
+        let limit = self.shared.rules.lookups.lock_timeout;
+        match self.engine.flights.relieve(&self.key, limit) {
+            Some(leader) => self.lead(leader, why, old).await,
+            None => {
+                self.fetch(Plan::alone(why, old).unkept("lock-timeout"))
+                    .await
+            }
+        }
+    }
+
+    /// The origin has failed those who asked it for all.
+    async fn give_up(
+        self,
+        failure: Failure,
+        why: Forward,
+        old: Option<Stored>,
+    ) -> Result<Response, Error> {
+        if !failure.is_for_all() {
+            return self
+                .fetch(Plan::alone(why, old).unkept("leader-failed"))
+                .await;
+        }
+        let forwarded = Forwarded {
+            collapsed: true,
+            ..Forwarded::because(why)
+        };
+        match failure {
+            Failure::Error(kind, word) => {
+                self.cx.cache = forwarded.into();
+                Err(marked(Error::new(kind).with_word(word), self.cx))
+            }
+            Failure::Status(status) => {
+                let forwarded = Forwarded {
+                    status: Some(status),
+                    ..forwarded
+                };
+                self.cx.cache = forwarded.into();
+                Ok(failed(&self.cx.cache, status))
             }
         }
     }
@@ -279,7 +337,8 @@ impl<S: Handler> Visit<'_, S> {
     /// What a purge has removed since it was found must neither be confirmed nor stand in.
     pub(super) async fn still_stored(&self, old: Option<Stored>) -> Option<Stored> {
         let old = old?;
-        let stored = self.store.lookup(&self.key).await.ok()?;
+        let lookup = self.store.lookup(&self.key);
+        let stored = within(LOOKUP_LIMIT, lookup).await.ok()?;
         stored.into_iter().find(|stored| stored.id == old.id)
     }
 

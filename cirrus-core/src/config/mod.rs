@@ -24,12 +24,13 @@ pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
-    CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
-    ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
-    HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SetCookie,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
+    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
+    CorsConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm,
+    JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
+    RateLimitConfig, RedirectConfig, RequestCacheControl, RequestIdConfig, RespondConfig,
+    RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig,
+    SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -37,6 +38,7 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
-    PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, StatusSet, WebOrigin,
+    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
+    Period, PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, StatusSet,
+    WebOrigin,
 };

@@ -1,16 +1,16 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
-    CertificatesConfig, ClusterConfig, CompressionConfig, ConcurrencyConfig, Config, CorsConfig,
-    FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig,
-    ListenConfig, OriginConfig, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig, UpstreamTlsConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
+    CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
+    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, FilesConfig, ForwardAuthConfig,
+    HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
+    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig,
+    RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
-    PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
+    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
+    Period, PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -273,7 +273,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 16] = [
+    let schemas: [Schema; 17] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -281,6 +281,7 @@ fn values() -> String {
         schema_for!(MethodName),
         schema_for!(HeaderTitle),
         schema_for!(HeaderText),
+        schema_for!(NamePattern),
         schema_for!(SizeBound),
         schema_for!(PeriodBound),
         schema_for!(Rate),
@@ -323,6 +324,9 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<PoolConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
+        keys_of::<CacheKeyConfig>(),
+        keys_of::<CacheKeyQueryConfig>(),
+        keys_of::<CacheBypassConfig>(),
         keys_of::<RouteConfig>(),
         keys_of::<RedirectConfig>(),
         keys_of::<RespondConfig>(),

@@ -8,8 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::model::{ClusterConfig, Config, LimitsConfig, SiteConfig};
+use super::compile::{cache_rules, keyings};
+use super::model::{ClusterConfig, Config, LimitsConfig, RouteConfig, SiteConfig};
 use super::value::HeaderTitle;
+use crate::cache::{CacheKey, Rules, Selection, selections_of};
 use crate::clock::Timestamp;
 use crate::downstream::Pace;
 use crate::metrics::SiteCells;
@@ -146,6 +148,21 @@ impl Snapshot {
         })
     }
 
+    /// Everything that may be stored for a URL, by whichever of its site's routes, whatever they make their keys of. `key`
+    /// is the URL's [plain](CacheKey::new) one. Not to be asked on the way of a request.
+    #[must_use]
+    pub fn selections(&self, key: &CacheKey) -> Vec<Selection> {
+        let name = match key.host().strip_prefix('[') {
+            Some(_) => key.host().split_inclusive(']').next(),
+            None => key.host().split(':').next(),
+        };
+        let site = name.and_then(|name| self.hosts.lookup(name));
+        site.map_or_else(
+            || vec![Selection::Url(key.clone())],
+            |site| selections_of(&keyings(&site.config), key),
+        )
+    }
+
     /// Every cluster, those of sites included.
     pub(crate) fn all_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let own = self.sites.iter().flat_map(|site| &site.clusters);
@@ -160,6 +177,18 @@ impl Snapshot {
 // === impl Site ===
 
 impl Site {
+    /// What it was compiled from.
+    pub(crate) fn config(&self) -> &SiteConfig {
+        &self.config
+    }
+
+    /// What one of its routes caches; `None`: where no route matches.
+    pub(crate) fn cache_rules(&self, route: Option<&RouteConfig>) -> Rules {
+        let own = route.and_then(|route| route.cache.as_ref());
+        let cache = own.unwrap_or(&self.config.cache);
+        cache_rules(&self.config, cache, &keyings(&self.config), false)
+    }
+
     /// The fields that its routes are chosen by.
     fn routed_by(&self) -> BTreeSet<&HeaderTitle> {
         self.config

@@ -1,5 +1,6 @@
 //! The request finds its site and route, and goes down the route's stack.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -75,20 +76,23 @@ enum Unserved {
 /// origin is asked for what the client wrote.
 fn look_up<'t>(site: &'t Site, request: &Request) -> Result<&'t Stack, Unserved> {
     let uri = request.uri();
-    let merged;
-    let path = if has_pair(uri.path(), b'/') {
-        merged = merge_slashes(uri.path());
-        &merged
-    } else {
-        uri.path()
-    };
+    let path = seen_path(uri.path());
     match site
         .table
-        .lookup(request.method(), path, uri.query(), request.headers())
+        .lookup(request.method(), &path, uri.query(), request.headers())
     {
         Found::Route { value, .. } => Ok(value),
         Found::MethodNotAllowed(allowed) => Err(Unserved::Method(allowed.to_vec())),
         Found::None => Err(Unserved::Path),
+    }
+}
+
+/// A path as routes see it.
+pub(crate) fn seen_path(path: &str) -> Cow<'_, str> {
+    if has_pair(path, b'/') {
+        Cow::Owned(merge_slashes(path))
+    } else {
+        Cow::Borrowed(path)
     }
 }
 

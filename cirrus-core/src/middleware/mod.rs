@@ -29,7 +29,7 @@ pub(crate) use claims::Claims;
 pub(crate) use compression::Rules as Compression;
 pub use context::Context;
 pub(crate) use cors::Rules as Cors;
-pub(crate) use dispatch::Unmatched;
+pub(crate) use dispatch::{Unmatched, seen_path};
 pub(crate) use headers::{Edit, Edits};
 pub(crate) use policies::{Guards, Policies};
 pub(crate) use record::Record;

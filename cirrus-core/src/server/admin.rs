@@ -18,6 +18,7 @@ use super::worker::Worker;
 use crate::body::{Body, Response};
 use crate::config::Status;
 use crate::downstream::listen::Bound;
+use crate::explain;
 use crate::metrics;
 
 /// Connections at the same time; operators and their scrapers need few.
@@ -52,13 +53,14 @@ impl State {
         })
     }
 
-    fn answer<B>(&self, request: &http::Request<B>) -> Response {
+    async fn answer<B>(&self, request: &http::Request<B>) -> Response {
         let known = [
             "/metrics",
             "/healthz",
             "/readyz",
             "/api/v1/status",
             "/api/v1/config",
+            "/api/v1/explain",
         ];
         if !is_local(request) {
             return text(
@@ -85,6 +87,10 @@ impl State {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             "/api/v1/status" => json(&self.status()),
+            "/api/v1/explain" => match explain::answer(&self.engine, request.uri().query()).await {
+                Ok(explanation) => json(&explanation),
+                Err(why) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+            },
             _ => json(&self.config()),
         }
     }
@@ -207,8 +213,9 @@ pub(super) async fn serve(bound: Bound, state: Arc<State>, drain: Drain) {
 
 async fn connection(stream: TcpStream, state: Arc<State>, drain: Drain) {
     let service = service_fn(move |request| {
-        let response = state.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let state = Arc::clone(&state);
+        let request = request.map(drop);
+        async move { Ok::<_, Infallible>(state.answer(&request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

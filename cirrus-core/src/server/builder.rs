@@ -17,7 +17,7 @@ use super::running::{Running, start};
 use super::supervise::{Drain, Tasks};
 use super::worker::Worker;
 use crate::body::Request;
-use crate::cache::{CacheStore, Flights};
+use crate::cache::{CacheStore, Flights, Outage};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Abilities, Compiler, Config, ConfigSource, Follower, Live};
 use crate::discovery::Discovery;
@@ -216,6 +216,7 @@ impl Builder {
             store: self.store,
             discovery: self.discovery,
             flights: Flights::default(),
+            outage: Outage::default(),
             tasks: Tasks::default(),
             connector: Connector::default(),
             cells: (0..workers).map(|_| Arc::new(Cells::default())).collect(),

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::supervise::Tasks;
-use crate::cache::{CacheStore, Flights};
+use crate::cache::{CacheStore, Flights, Outage};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::discovery::Discovery;
@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
+    /// Whether the store can be asked.
+    pub(crate) outage: Outage,
     /// Fills and revalidations that outlive the request that began them.
     pub(crate) tasks: Tasks,
     pub(crate) connector: Connector,
@@ -71,6 +73,7 @@ impl Engine {
             store,
             discovery: None,
             flights: Flights::default(),
+            outage: Outage::default(),
             tasks: Tasks::default(),
             connector: Connector::default(),
             cells: Box::new([Arc::default()]),

@@ -1,4 +1,6 @@
 mod collapsing;
+mod failing;
+mod keys;
 mod purging;
 mod revalidating;
 mod serving;

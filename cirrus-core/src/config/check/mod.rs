@@ -1,6 +1,7 @@
 //! What a configuration must fulfil beyond each value being valid by itself.
 
 mod access;
+mod caching;
 mod clusters;
 mod content;
 mod origins;

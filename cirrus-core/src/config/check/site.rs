@@ -94,6 +94,7 @@ impl SiteCheck<'_> {
                 compression: site.compression.as_ref(),
             },
         );
+        self.caching("cache", &site.cache);
         self.access("").site(site);
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
@@ -168,6 +169,9 @@ impl SiteCheck<'_> {
             self.faults,
         );
         self.cluster(&format!("{field}.cluster"), route.cluster.as_deref());
+        if let Some(cache) = &route.cache {
+            self.caching(&format!("{field}.cache"), cache);
+        }
         let site = self.site;
         self.access(field).route(route, site);
         self.redirect(field, route);

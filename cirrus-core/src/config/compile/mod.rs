@@ -3,17 +3,19 @@
 mod access;
 mod caching;
 mod content;
+mod lifetimes;
 mod policies;
 mod upstream;
 
 use self::access::Shared;
+pub(super) use self::caching::keyings;
 use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
-use crate::cache::Rules as CacheRules;
+use crate::cache::{Keying, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
@@ -116,6 +118,7 @@ impl Compiler {
             before,
             name: Arc::clone(&name),
             used: Vec::new(),
+            keyings: keyings(config),
         };
         let shared = Shared::default();
         let mut routes: Vec<(Matcher, Stack)> = Vec::with_capacity(config.route.len() + 1);
@@ -246,6 +249,7 @@ struct SiteParts<'a> {
     before: Option<&'a Site>,
     name: Arc<str>,
     used: Vec<Arc<Cluster>>,
+    keyings: Arc<[Keying]>,
 }
 
 // === impl SiteParts ===
@@ -316,26 +320,37 @@ impl SiteParts<'_> {
     }
 
     fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, cluster: Arc<Cluster>) -> Stack {
-        let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
-        let routes = &self.config.route;
-        let rules = CacheRules {
-            enable: cache.enable,
-            default_ttl,
-            // The same URL leads to one origin or another by these, so one's responses are not the other's.
-            routed_by: routes
-                .iter()
-                .flat_map(|route| route.headers.keys())
-                .map(|name| name.to_name())
-                .collect(),
-            invalidate: self.config.cache.enable
-                || routes
-                    .iter()
-                    .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
-            is_bare: changes.is_bare,
-            lifetimes: caching::lifetimes(cache),
-            set_cookie: cache.set_cookie,
-        };
+        let rules = cache_rules(self.config, cache, &self.keyings, changes.is_bare);
         middleware::upstream(rules, changes, cluster)
+    }
+}
+
+/// What a route of `site` with this table caches.
+pub(super) fn cache_rules(
+    site: &SiteConfig,
+    cache: &SiteCacheConfig,
+    keyings: &Arc<[Keying]>,
+    is_bare: bool,
+) -> CacheRules {
+    let default_ttl = cache.default_ttl.map(|ttl| ttl.as_duration());
+    let routes = &site.route;
+    CacheRules {
+        enable: cache.enable,
+        default_ttl,
+        // The same URL leads to one origin or another by these, so one's responses are not the other's.
+        routed_by: routes
+            .iter()
+            .flat_map(|route| route.headers.keys())
+            .map(|name| name.to_name())
+            .collect(),
+        invalidate: site.cache.enable
+            || routes
+                .iter()
+                .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
+        is_bare,
+        lookups: caching::lookups(cache, site, keyings),
+        lifetimes: lifetimes::lifetimes(cache),
+        set_cookie: cache.set_cookie,
     }
 }
 

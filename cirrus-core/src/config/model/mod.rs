@@ -4,6 +4,7 @@
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
 mod access;
+mod caching;
 mod content;
 mod shaping;
 mod site;
@@ -14,6 +15,7 @@ use super::value::{Period, Size};
 pub use access::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
 };
+pub use caching::{CacheBypassConfig, CacheKeyConfig, CacheKeyQueryConfig, RequestCacheControl};
 pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,

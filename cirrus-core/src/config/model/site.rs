@@ -1,6 +1,7 @@
 //! What is served: sites, their routes, and what routes do.
 
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
+use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
@@ -113,6 +114,18 @@ pub struct SiteCacheConfig {
     pub stale_if_error: Option<Period>,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
+    /// What names a response. By default scheme, host, path and query as they stand.
+    pub key: CacheKeyConfig,
+    /// Requests that the cache is not used for.
+    pub bypass: CacheBypassConfig,
+    /// What the `Cache-Control` of requests is worth.
+    pub request_cache_control: RequestCacheControl,
+    /// How long requests for what is being fetched already wait for that answer's header; then one of them asks for all
+    /// once more, and the others each for themselves. At least `"1ms"`, by default `"5s"`.
+    pub lock_timeout: Option<Period>,
+    /// Tells the key in `Cache-Status`, for whoever looks for the reason of a miss. Keys of more than 1024 bytes are left
+    /// out.
+    pub show_key: bool,
 }
 
 /// What becomes of responses that set cookies.

@@ -167,7 +167,7 @@ async fn nobody_waits_for_ever() {
     let follower = world.get("/");
     let (reply, ()) = tokio::join!(follower, async {
         settle().await;
-        tokio::time::sleep(Duration::from_secs(9)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(world.origin.calls(), 1);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(world.origin.calls(), 2);

@@ -62,6 +62,8 @@ pub(super) enum Fault {
     Full,
     Damaged,
     Unavailable,
+    /// It never answers.
+    Hanging,
 }
 
 /// A store that forgets nothing by itself.
@@ -209,6 +211,15 @@ impl Origin {
         self.0.asked.lock().len()
     }
 
+    /// The target of the last request.
+    pub(super) fn target(&self) -> String {
+        let asked = self.0.asked.lock();
+        asked
+            .last()
+            .map(|asked| asked.uri.to_string())
+            .unwrap_or_default()
+    }
+
     /// A field of the last request.
     pub(super) fn saw(&self, name: &str) -> Option<String> {
         let asked = self.0.asked.lock();
@@ -288,9 +299,15 @@ impl Shelf {
         *self.fault.lock() = fault;
     }
 
+    async fn hang(&self) {
+        if *self.fault.lock() == Fault::Hanging {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         match *self.fault.lock() {
-            Fault::None => Ok(()),
+            Fault::None | Fault::Hanging => Ok(()),
             Fault::Full => Err(StoreError::Full),
             Fault::Damaged => Err(StoreError::Damaged("damaged".into())),
             Fault::Unavailable => Err(StoreError::Unavailable("away".into())),
@@ -303,6 +320,7 @@ impl CacheStore for Arc<Shelf> {
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         // `Full` concerns inserting only.
+        self.hang().await;
         if *self.fault.lock() != Fault::Full {
             self.check()?;
         }
@@ -321,6 +339,7 @@ impl CacheStore for Arc<Shelf> {
     }
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
+        self.hang().await;
         self.check()?;
         let (writer, body): (Writer, Buffer) = growing(meta.length);
         let id = ObjectId(self.ids.fetch_add(1, Ordering::Relaxed));
@@ -349,13 +368,15 @@ impl CacheStore for Arc<Shelf> {
     }
 
     async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.hang().await;
         self.check()?;
-        let Selection::Url(url) = &purge.what else {
-            panic!("only URLs are purged here")
-        };
         let mut objects = self.objects.lock();
         let before = objects.len();
-        objects.retain(|(key, _)| key != url);
+        objects.retain(|(key, stored)| match &purge.what {
+            Selection::Url(url) => key != url,
+            Selection::Tag(tag) => !stored.meta.tags.contains(tag),
+            _ => panic!("only URLs and tags are purged here"),
+        });
         Ok(Purged::counted((before - objects.len()) as u64))
     }
 }
