@@ -8,6 +8,7 @@ mod keys;
 mod load;
 mod mix;
 mod random;
+mod ranges;
 mod serving;
 mod storing;
 mod streaming;

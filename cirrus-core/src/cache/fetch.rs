@@ -10,7 +10,9 @@ use super::meta::{Freshness, Meta};
 use super::outcome::{Forward, Forwarded};
 use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
+use super::range::Span;
 use super::serve::mark;
+use super::slice::Asked;
 use super::store::{Fill, StoreError, Stored};
 use super::visit::Visit;
 use crate::body::{Body, Request, Response};
@@ -26,6 +28,8 @@ pub(super) struct Plan {
     leader: Option<Leader>,
     /// Nobody else could use the answer, so the client's own conditions reach the origin.
     alone: bool,
+    /// Not in slices.
+    whole: bool,
 }
 
 // === impl Plan ===
@@ -37,6 +41,7 @@ impl Plan {
             old,
             leader: None,
             alone: false,
+            whole: false,
         }
     }
 
@@ -47,7 +52,13 @@ impl Plan {
             old,
             leader: None,
             alone,
+            whole: alone,
         }
+    }
+
+    pub(super) fn whole(mut self) -> Self {
+        self.whole = true;
+        self
     }
 
     pub(super) fn led_by(mut self, leader: Leader) -> Self {
@@ -66,8 +77,10 @@ impl<S: Handler> Visit<'_, S> {
             old,
             leader,
             alone,
+            whole,
         } = plan;
-        let (request, is_conditional) = self.outgoing(old.as_ref(), alone);
+        let slice = self.first_slice().filter(|_| !whole);
+        let (request, is_conditional) = self.outgoing(old.as_ref(), alone, slice);
         self.cx.cache = Forwarded::because(why).into();
         let asked = self.now();
         // Before the request is sent: a purge from now on may be about what is answered.
@@ -111,23 +124,40 @@ impl<S: Handler> Visit<'_, S> {
                 Ok(self.stand_in(&old, Forwarded::because(why)))
             }
             (Err(error), _) => Err(error),
-            (Ok(response), _) => self.keep(response, times, why, leader).await,
+            (Ok(response), _) => match slice {
+                None => self.keep(response, times, why, leader).await,
+                Some(span) => {
+                    let asked = Asked {
+                        span,
+                        times,
+                        why,
+                        leader,
+                    };
+                    self.keep_slice(response, asked).await
+                }
+            },
         }
     }
 
     /// The request for the origin, and whether it asks for news only.
-    fn outgoing(&self, old: Option<&Stored>, alone: bool) -> (Box<Request>, bool) {
+    fn outgoing(
+        &self,
+        old: Option<&Stored>,
+        alone: bool,
+        slice: Option<Span>,
+    ) -> (Box<Request>, bool) {
         let mut parts = self.request.clone();
         if !alone {
             strip(&mut parts.headers);
         }
+        Self::narrow(&mut parts.headers, slice);
         let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
         let request = Request::from_parts(parts, Body::empty());
         (Box::new(request), is_conditional)
     }
 
     /// Stores the answer if that is allowed. Even the first client reads it from the store, at its own pace.
-    async fn keep(
+    pub(super) async fn keep(
         mut self,
         response: Response,
         times: Times,
@@ -160,7 +190,7 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
-    fn describe(
+    pub(super) fn describe(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -209,7 +239,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     /// Tells those who wait that there is something to find, or that each needs its own.
-    fn settle(&self, leader: Option<Leader>, freshness: &Freshness) {
+    pub(super) fn settle(&self, leader: Option<Leader>, freshness: &Freshness) {
         if !freshness.is_shareable() {
             release(leader);
             return;
@@ -220,7 +250,7 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
-    fn unstored(&self, error: &StoreError) -> &'static str {
+    pub(super) fn unstored(&self, error: &StoreError) -> &'static str {
         match error {
             StoreError::Full => "store-full",
             StoreError::Purged => "purged",
@@ -258,11 +288,12 @@ impl<S: Handler> Visit<'_, S> {
                 old: None,
                 leader,
                 alone: false,
+                whole: false,
             };
             return Box::pin(self.fetch(plan)).await;
         }
         let headers = updated(&old.meta.headers, news, &date(times.received));
-        let meta = match self.describe(old.meta.status, &headers, times) {
+        let meta = match self.describe(success(old.meta.status), &headers, times) {
             Ok(meta) => self.renew(old, meta, leader).await,
             Err(refusal) => self.expel(old, &headers, times, refusal, leader).await,
         };
@@ -271,7 +302,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
-        meta.length = old.meta.length;
+        (meta.length, meta.status) = (old.meta.length, old.meta.status);
         match self.store.refresh(&self.key, old.id, meta.clone()).await {
             Ok(true) => self.settle(leader, &meta.freshness),
             // Gone meanwhile: there is nothing to find. One of those who wait asks anew.
@@ -311,8 +342,16 @@ impl<S: Handler> Visit<'_, S> {
     }
 }
 
+/// What is stored in slices is judged like the whole.
+fn success(stored: StatusCode) -> StatusCode {
+    match stored {
+        StatusCode::PARTIAL_CONTENT => StatusCode::OK,
+        status => status,
+    }
+}
+
 /// Each of those who wait needs an answer of its own.
-fn release(leader: Option<Leader>) {
+pub(super) fn release(leader: Option<Leader>) {
     if let Some(leader) = leader {
         leader.release();
     }

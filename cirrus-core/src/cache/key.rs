@@ -59,9 +59,24 @@ impl CacheKey {
         })
     }
 
+    /// The key of a part of what this is the key of. Prefix, host and everything concern it as they concern this one;
+    /// this very URL does not.
+    ///
+    /// It ends with a part that no other key has, and differs from those of other numbers and generations.
+    #[must_use]
+    pub fn slice(&self, generation: u64, number: u64) -> Self {
+        Self(format!("{} slice:{generation:x}:{number}", self.0).into())
+    }
+
+    /// Stands for that there are no slices of it.
+    pub(super) fn unsliced(&self) -> Self {
+        Self(format!("{} slice:none", self.0).into())
+    }
+
     fn parts(&self) -> (&str, &str, &str) {
         let (scheme, rest) = self.0.split_once(' ').unwrap_or_default();
-        let (host, target) = rest.split_once(' ').unwrap_or_default();
+        let (host, rest) = rest.split_once(' ').unwrap_or_default();
+        let target = rest.split(' ').next().unwrap_or_default();
         (scheme, host, target)
     }
 

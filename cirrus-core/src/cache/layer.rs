@@ -16,8 +16,9 @@ use super::outcome::{Forward, Forwarded};
 use super::policy::{Intent, Reason, Rules};
 use super::purge::{Purge, Selection};
 use super::serve::mark;
+use super::slice::primed;
 use super::store::CacheStore;
-use super::visit::Visit;
+use super::visit::{More, Visit};
 use crate::body::{Request, Response};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -130,7 +131,7 @@ async fn answer<S: Handler>(
             };
             match visit.look().await {
                 Ok(response) => Ok(response),
-                Err(more) => Box::pin(visit.go_on(more)).await,
+                Err(more) => Box::pin(go_on(visit, more)).await,
             }
         }
         (Intent::Unsafe, Some(key)) => Box::pin(change(shared, cx, store, &key, request)).await,
@@ -140,6 +141,30 @@ async fn answer<S: Handler>(
             Box::pin(pass(shared, cx, request, forwarded)).await
         }
     }
+}
+
+/// What takes more than a look: in a future of its own, which a hit needs no room for.
+async fn go_on<S: Handler>(visit: Visit<'_, S>, more: More) -> Result<Response, Error> {
+    let Visit {
+        shared,
+        cx,
+        engine,
+        store,
+        key,
+        request,
+        control,
+    } = visit;
+    let visit = Visit {
+        shared,
+        cx: &mut *cx,
+        engine,
+        store,
+        key,
+        request,
+        control,
+    };
+    let response = visit.go_on(more).await?;
+    primed(shared, cx, response).await
 }
 
 /// `None` for a target that is no path, such as `*`.
@@ -220,7 +245,7 @@ impl From<Reason> for Forwarded {
         let why = match reason {
             Reason::Method => Forward::Method,
             Reason::NoStore => Forward::Request,
-            Reason::Content | Reason::Upgrade | Reason::Precondition => Forward::Bypass,
+            Reason::Content | Reason::Upgrade => Forward::Bypass,
         };
         Self::because(why).detailed(reason.detail())
     }

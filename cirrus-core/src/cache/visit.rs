@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::header::{AUTHORIZATION, RANGE};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::control::Control;
@@ -23,6 +23,7 @@ use super::key::CacheKey;
 use super::layer::{Shared, pass};
 use super::outcome::{CacheOutcome, Forward, Forwarded};
 use super::policy::Verdict;
+use super::precondition::{Judgement, is_for_origin, judge};
 use super::serve::{refused, respond, respond_prepared};
 use super::store::{BodyState, CacheStore, StoreError, Stored};
 use crate::body::{Body, Request, Response};
@@ -58,6 +59,10 @@ pub(super) enum More {
     Missed(Forward),
     /// What is stored may be served again once the origin has confirmed it.
     Refetch(Stored, Forward),
+    /// What it depends on is for the origin to judge.
+    Judge,
+    /// It is stored in slices, some of which may be missing.
+    Sliced(Stored),
     /// The store cannot be asked.
     Down,
 }
@@ -82,6 +87,8 @@ impl<S: Handler> Visit<'_, S> {
         match more {
             More::Missed(why) => self.missed(why).await,
             More::Refetch(stored, why) => self.refetch(stored, why).await,
+            More::Sliced(stored) => Ok(self.sliced(&stored).await),
+            More::Judge => self.ask_origin().await,
             More::Down => self.bypass().await,
         }
     }
@@ -119,6 +126,7 @@ impl<S: Handler> Visit<'_, S> {
         let fits = |stored: &Stored| {
             stored.meta.vary.matches(&self.request.headers)
                 && stored.body.state() != BodyState::Failed
+                && self.can_read(&stored.meta)
         };
         stored.into_iter().find(fits).ok_or(miss)
     }
@@ -126,15 +134,32 @@ impl<S: Handler> Visit<'_, S> {
     fn found(&mut self, stored: Stored) -> Result<Response, More> {
         // One time for all that is said about its age, so that it cannot contradict itself.
         let now = self.now();
-        match stored.meta.freshness.judge(&self.control, now) {
-            Verdict::Serve => Ok(self.hit(&stored, now)),
+        let verdict = stored.meta.freshness.judge(&self.control, now);
+        if is_for_origin(&self.request.headers) && !self.can_judge(&stored, verdict) {
+            return Err(More::Judge);
+        }
+        match verdict {
+            Verdict::Serve => self.serve_found(stored, now),
             Verdict::ServeAndRevalidate => {
                 self.refresh_behind(&stored);
-                Ok(self.hit(&stored, now))
+                self.serve_found(stored, now)
             }
             Verdict::Stale => Err(More::Refetch(stored, Forward::Stale)),
             Verdict::Demanded => Err(More::Refetch(stored, Forward::Request)),
         }
+    }
+
+    fn serve_found(&mut self, stored: Stored, now: Timestamp) -> Result<Response, More> {
+        if stored.meta.status == StatusCode::PARTIAL_CONTENT {
+            return Err(More::Sliced(stored));
+        }
+        Ok(self.hit(&stored, now))
+    }
+
+    /// Only what is fresh says what the origin has at this moment.
+    fn can_judge(&self, stored: &Stored, verdict: Verdict) -> bool {
+        verdict == Verdict::Serve
+            && judge(&self.request.headers, &stored.meta) != Judgement::Unknown
     }
 
     fn hit(&mut self, stored: &Stored, now: Timestamp) -> Response {
@@ -144,12 +169,19 @@ impl<S: Handler> Visit<'_, S> {
         if is_bare && let Some(response) = respond_prepared(&self.request, stored, ttl, now) {
             return response;
         }
-        respond(&self.request, stored, &self.cx.cache, now)
+        self.respond(stored, now)
     }
 
     pub(super) fn serve(&mut self, stored: &Stored, outcome: impl Into<CacheOutcome>) -> Response {
         self.cx.cache = outcome.into();
-        respond(&self.request, stored, &self.cx.cache, self.now())
+        self.respond(stored, self.now())
+    }
+
+    fn respond(&self, stored: &Stored, now: Timestamp) -> Response {
+        match self.assembled(stored) {
+            None => respond(&self.request, stored, &self.cx.cache, now),
+            Some(whole) => self.unprimed(respond(&self.request, &whole, &self.cx.cache, now)),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -161,12 +193,15 @@ impl<S: Handler> Visit<'_, S> {
         if self.control.only_if_cached {
             return Ok(self.refuse());
         }
+        if is_for_origin(&self.request.headers) {
+            return self.ask_origin().await;
+        }
         let forwarded = Forwarded::because(why);
         // Their answers are not what is stored, so nobody could share them.
         if self.request.method == Method::HEAD {
             return self.pass(forwarded.detailed("head")).await;
         }
-        if self.request.headers.contains_key(RANGE) {
+        if self.request.headers.contains_key(RANGE) && self.first_slice().is_none() {
             return self.pass(forwarded.detailed("range")).await;
         }
         // An answer that is under way already is not what such a request asks for.
@@ -207,6 +242,15 @@ impl<S: Handler> Visit<'_, S> {
             return Ok(self.refuse());
         }
         self.pass(Forwarded::because(Forward::Bypass).detailed("store-unavailable"))
+            .await
+    }
+
+    /// With the client's own conditions.
+    async fn ask_origin(mut self) -> Result<Response, Error> {
+        if self.control.only_if_cached {
+            return Ok(self.refuse());
+        }
+        self.pass(Forwarded::because(Forward::Bypass).detailed("precondition"))
             .await
     }
 

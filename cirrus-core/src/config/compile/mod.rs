@@ -320,6 +320,7 @@ impl SiteParts<'_> {
         let rules = CacheRules {
             enable: cache.enable,
             default_ttl,
+            slice: cache.slice.map(|size| size.bytes()),
             // The same URL leads to one origin or another by these, so one's responses are not the other's.
             routed_by: routes
                 .iter()

@@ -8,7 +8,7 @@ use super::upstream::{
     UpstreamTlsConfig,
 };
 use crate::config::value::{
-    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber,
+    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, Size, SizeBound, StatusNumber,
 };
 use crate::routing::{HostPattern, PathPattern};
 use schemars::JsonSchema;
@@ -93,6 +93,9 @@ pub struct SiteCacheConfig {
     pub enable: bool,
     /// Freshness for responses that say nothing about theirs. By default they are not stored.
     pub default_ttl: Option<Period>,
+    /// Fetches and stores large responses in parts of this size, so that a part of one needs no more than itself: 64 KiB to
+    /// 64 MiB, `"1MiB"` for video and downloads. By default every response is fetched and stored as a whole.
+    pub slice: Option<Size>,
 }
 
 /// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond` and `files`.

@@ -3,7 +3,7 @@
 use crate::config::faults::Faults;
 use crate::config::model::{
     CacheConfig, ConcurrencyConfig, Config, CorsConfig, HealthConfig, LimitsConfig, PoolConfig,
-    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
+    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -48,6 +48,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         pool(&site.pool, format_args!("site[{index}].pool"), faults);
+        site_cache(&site.cache, format_args!("site[{index}].cache"), faults);
         cors(
             site.cors.as_ref(),
             format_args!("site[{index}].cors"),
@@ -57,6 +58,10 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             self::route(route, format_args!("site[{index}].route[{number}]"), faults);
             let at = format_args!("site[{index}].route[{number}].cors");
             cors(route.cors.as_ref(), at, faults);
+            if let Some(cache) = &route.cache {
+                let at = format_args!("site[{index}].route[{number}].cache");
+                site_cache(cache, at, faults);
+            }
         }
     }
 }
@@ -116,6 +121,12 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
             "{largest} is too large: at most a quarter of `cache.memory` ({most}) is allowed"
         );
         faults.error("cache.max_object", Some(largest.to_string()), message);
+    }
+}
+
+fn site_cache(cache: &SiteCacheConfig, at: Table<'_>, faults: &mut Faults) {
+    if let Some(slice) = cache.slice {
+        within(slice, Size::kib(64)..=Size::mib(64), at, "slice", faults);
     }
 }
 
