@@ -10,6 +10,7 @@ mod mix;
 mod random;
 mod ranges;
 mod serving;
+mod slices;
 mod storing;
 mod streaming;
 mod tls;

@@ -108,12 +108,44 @@ impl CacheKey {
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, host, target) = self.parts();
-        write!(f, "{scheme}://{host}{target}")
+        // What follows the target says which slice of it this is.
+        let slice = self.0.split(' ').nth(3);
+        write!(f, "{scheme}://{host}{target}")?;
+        slice.map_or(Ok(()), |slice| write!(f, " {slice}"))
     }
 }
 
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_of_its_url_and_has_a_key_of_its_own() {
+        let target = PathAndQuery::from_static("/film?x=1");
+        let key = CacheKey::new(Scheme::Https, "a.example:8443", &target);
+        let slice = key.slice(0xabc, 7);
+        for key in [&key, &slice, &key.unsliced()] {
+            assert_eq!(
+                (key.scheme(), key.host(), key.target()),
+                ("https", "a.example:8443", "/film?x=1")
+            );
+        }
+        assert_eq!(
+            slice.to_string(),
+            "https://a.example:8443/film?x=1 slice:abc:7"
+        );
+        let keys = [
+            key.slice(0xa, 0xbc7),
+            key.slice(0xabc, 70),
+            key.unsliced(),
+            key,
+        ];
+        assert!(keys.iter().all(|other| *other != slice));
     }
 }

@@ -145,23 +145,10 @@ async fn answer<S: Handler>(
 
 /// What takes more than a look: in a future of its own, which a hit needs no room for.
 async fn go_on<S: Handler>(visit: Visit<'_, S>, more: More) -> Result<Response, Error> {
-    let Visit {
-        shared,
-        cx,
-        engine,
-        store,
-        key,
-        request,
-        control,
-    } = visit;
+    let (shared, cx) = (visit.shared, visit.cx);
     let visit = Visit {
-        shared,
         cx: &mut *cx,
-        engine,
-        store,
-        key,
-        request,
-        control,
+        ..visit
     };
     let response = visit.go_on(more).await?;
     primed(shared, cx, response).await

@@ -133,6 +133,10 @@ impl Span {
         format!("bytes {}-{}/{size}", self.start, self.end - 1)
     }
 
+    pub(super) fn holds(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
     fn is_near(self, other: Self) -> bool {
         self.start <= other.end.saturating_add(WORTHWHILE_GAP)
             && other.start <= self.end.saturating_add(WORTHWHILE_GAP)

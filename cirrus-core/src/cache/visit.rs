@@ -232,7 +232,7 @@ impl<S: Handler> Visit<'_, S> {
         self.cx.personal || self.request.headers.contains_key(AUTHORIZATION)
     }
 
-    fn refuse(&mut self) -> Response {
+    pub(super) fn refuse(&mut self) -> Response {
         self.cx.cache = CacheOutcome::Refused;
         refused()
     }

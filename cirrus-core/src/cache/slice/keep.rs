@@ -10,6 +10,7 @@ use super::{ContentRange, Index, Source, Unprimed, can_be_sliced, generation};
 use crate::body::{Body, Request, Response};
 use crate::cache::fetch::{Plan, release};
 use crate::cache::flight::Leader;
+use crate::cache::key::CacheKey;
 use crate::cache::layer::pass;
 use crate::cache::meta::Meta;
 use crate::cache::outcome::{CacheOutcome, Forward, Forwarded};
@@ -28,6 +29,13 @@ pub(in crate::cache) struct Asked {
     pub(in crate::cache) times: Times,
     pub(in crate::cache) why: Forward,
     pub(in crate::cache) leader: Option<Leader>,
+}
+
+/// The slices that a client gets bytes of.
+struct Needed {
+    first: CacheKey,
+    /// The first is all of them.
+    is_one: bool,
 }
 
 // === impl Visit ===
@@ -80,34 +88,53 @@ impl<S: Handler> Visit<'_, S> {
     /// Answers by a fresh index. If the first slice is not there yet, that is no hit.
     pub(in crate::cache) async fn sliced(mut self, stored: &Stored) -> Response {
         let ttl = stored.meta.freshness.ttl(self.now());
-        let outcome = if self.has_first_slice(stored).await {
+        let Some(needed) = self.needed(stored) else {
+            return self.serve(stored, CacheOutcome::Hit { ttl });
+        };
+        let is_there = self.has_slice(&needed.first).await;
+        // Without looking for all of many slices nobody knows that none of them is missing.
+        if self.control.only_if_cached && !(is_there && needed.is_one) {
+            return self.refuse();
+        }
+        let missed = Forwarded {
+            stored: true,
+            ..Forwarded::because(Forward::UriMiss)
+        };
+        let outcome = if is_there {
             CacheOutcome::Hit { ttl }
         } else {
-            let forwarded = Forwarded {
-                stored: true,
-                ..Forwarded::because(Forward::UriMiss)
-            };
-            forwarded.detailed("slice").into()
+            missed.detailed("slice").into()
         };
         self.serve(stored, outcome)
     }
 
-    async fn has_first_slice(&self, stored: &Stored) -> bool {
+    /// The slices that this client gets bytes of; `None` if it gets none.
+    fn needed(&self, stored: &Stored) -> Option<Needed> {
         let (request, meta) = (&self.request.headers, &stored.meta);
-        let Some(index) = Index::of(meta) else {
-            return true;
-        };
+        let index = Index::of(meta)?;
         if self.request.method != Method::GET || judge(request, meta) != Judgement::Perform {
-            return true;
+            return None;
         }
-        let first = match Part::of(request, &meta.headers, index.total) {
-            Part::Whole => 0,
-            Part::Of(span) => span.start,
-            Part::Several(spans) => spans.first().map_or(0, |span| span.start),
-            Part::Unsatisfiable => return true,
+        let whole = Span {
+            start: 0,
+            end: index.total,
         };
-        let key = self.key.slice(index.generation, index.number(first));
-        let found = self.store.lookup(&key).await.unwrap_or_default();
+        let spans = match Part::of(request, &meta.headers, index.total) {
+            Part::Whole => vec![whole],
+            Part::Of(span) => vec![span],
+            Part::Several(spans) => spans,
+            Part::Unsatisfiable => return None,
+        };
+        let first = index.number(spans.first()?.start);
+        let is_first = |span: &Span| index.span(first).holds(*span);
+        Some(Needed {
+            first: self.key.slice(index.generation, first),
+            is_one: spans.iter().all(is_first),
+        })
+    }
+
+    async fn has_slice(&self, key: &CacheKey) -> bool {
+        let found = self.store.lookup(key).await.unwrap_or_default();
         found
             .iter()
             .any(|stored| stored.body.state() != BodyState::Failed)
