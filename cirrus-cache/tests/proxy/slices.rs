@@ -335,6 +335,13 @@ async fn a_file_that_has_changed_before_the_first_byte_is_asked_for_as_the_clien
     assert_eq!(did(&part), "fwd=stale; detail=slice-changed");
     assert_eq!((part.status, part.header("etag")), (206, "\"2\"".into()));
     assert!(part.body == bytes(2, 500_000, 500_010));
+    client.get_with("/film", "range: bytes=0-0\r\n").await;
+    film.change(|film| film.edition = 3);
+    let several = client
+        .get_with("/film", "range: bytes=300000-300009,0-9\r\n")
+        .await;
+    assert_eq!(did(&several), "fwd=stale; detail=slice-changed");
+    film.change(|film| film.edition = 2);
     let part = client.get_with("/film", "range: bytes=0-9\r\n").await;
     assert_eq!(did(&part), "fwd=uri-miss; stored");
     assert!(part.body == bytes(2, 0, 10));

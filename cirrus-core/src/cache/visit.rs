@@ -25,6 +25,7 @@ use super::outcome::{CacheOutcome, Forward, Forwarded};
 use super::policy::Verdict;
 use super::precondition::{Judgement, is_for_origin, judge};
 use super::serve::{refused, respond, respond_prepared};
+use super::slice::Unprimed;
 use super::store::{BodyState, CacheStore, StoreError, Stored};
 use crate::body::{Body, Request, Response};
 use crate::clock::Timestamp;
@@ -178,10 +179,12 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     fn respond(&self, stored: &Stored, now: Timestamp) -> Response {
-        match self.assembled(stored) {
-            None => respond(&self.request, stored, &self.cx.cache, now),
-            Some(whole) => self.unprimed(respond(&self.request, &whole, &self.cx.cache, now)),
-        }
+        let Some(whole) = self.assembled(stored) else {
+            return respond(&self.request, stored, &self.cx.cache, now);
+        };
+        let mut response = respond(&self.request, &whole, &self.cx.cache, now);
+        Unprimed::mark(&mut response, &self.request);
+        response
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -1,6 +1,8 @@
 //! What says which slices belong together.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::cache::meta::Meta;
@@ -61,6 +63,9 @@ impl Index {
         let mut meta = stored.clone().with_length(Some(self.total));
         meta.status = StatusCode::OK;
         meta.headers.remove(&SLICES);
+        // Answers to requests for parts often leave it out.
+        let accepted = HeaderValue::from_static("bytes");
+        meta.headers.entry(ACCEPT_RANGES).or_insert(accepted);
         meta
     }
 
@@ -171,7 +176,8 @@ mod tests {
             (again.length, again.status),
             (Some(10 << 30), StatusCode::OK)
         );
-        assert_eq!(again.headers, whole.headers);
+        let expected = headers(&[(ETAG, "\"a\""), (ACCEPT_RANGES, "bytes")]);
+        assert_eq!(again.headers, expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::open::range;
-use super::{ContentRange, Index, Source, Unprimed, can_be_sliced, generation};
+use super::{ContentRange, Index, Source, can_be_sliced, generation};
 use crate::body::{Body, Request, Response};
 use crate::cache::fetch::{Plan, release};
 use crate::cache::flight::Leader;
@@ -74,15 +74,6 @@ impl<S: Handler> Visit<'_, S> {
         let (cx, request, key) = (self.cx.detached(), self.request.clone(), self.key.clone());
         let source = Source::new(self.shared, cx, request, key, index, Arc::clone(&meta));
         Some(Stored::new(stored.id, meta, Arc::new(source)))
-    }
-
-    /// Notes that nothing of the body has been read yet.
-    pub(in crate::cache) fn unprimed(&self, mut response: Response) -> Response {
-        if !http_body::Body::is_end_stream(response.body()) {
-            let request = Unprimed(Arc::new(self.request.clone()));
-            response.extensions_mut().insert(request);
-        }
-        response
     }
 
     /// Answers by a fresh index. If the first slice is not there yet, that is no hit.

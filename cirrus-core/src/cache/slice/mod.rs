@@ -20,8 +20,7 @@ mod source;
 
 use self::index::{ContentRange, Index, can_be_sliced, generation, is_same};
 pub(super) use self::keep::Asked;
-use self::prime::Unprimed;
-pub(super) use self::prime::primed;
+pub(super) use self::prime::{Unprimed, primed};
 use self::source::Source;
 
 /// The response is not the one any more that the slices so far are of.
