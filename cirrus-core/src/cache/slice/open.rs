@@ -114,6 +114,12 @@ impl<S: Handler> Inner<S> {
         leader: Leader,
         tell: oneshot::Sender<Result<Got, Error>>,
     ) {
+        // Another leader may have landed since the reader looked.
+        if let Some(stored) = self.find(&key).await {
+            leader.land();
+            let _ = tell.send(Ok(Got::Stored(stored)));
+            return;
+        }
         let part = match self.ask(self.index.span(number)).await {
             Ok(part) => part,
             Err(error) => {

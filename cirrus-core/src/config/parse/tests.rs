@@ -58,7 +58,7 @@ fn slices_have_a_range() {
              cache = {{ enable = true, slice = \"{slice}\" }}\n"
         )
     };
-    for allowed in ["64KiB", "1MiB", "3MB", "64MiB"] {
+    for allowed in ["64KiB", "1MiB", "1000000", "64MiB"] {
         let config = accepted(&text(allowed));
         assert_eq!(config.site[0].cache.slice.unwrap().to_string(), allowed);
     }
