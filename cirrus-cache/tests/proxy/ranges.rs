@@ -14,26 +14,31 @@ fn parts(reply: &Reply) -> Vec<(String, Vec<u8>)> {
     let boundary = kind
         .strip_prefix("multipart/byteranges; boundary=")
         .expect("several parts");
+    let line = format!("\r\n--{boundary}");
     let mut rest = &reply.body[..];
     let mut parts = Vec::new();
     loop {
-        let line = format!("\r\n--{boundary}");
         rest = rest.strip_prefix(line.as_bytes()).expect("a boundary");
         if rest == b"--\r\n" {
             return parts;
         }
         let end = rest.windows(4).position(|four| four == b"\r\n\r\n");
         let (head, body) = rest.split_at(end.expect("the part's header") + 4);
-        let head = std::str::from_utf8(head).unwrap();
-        let range = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-range: bytes "));
-        let range = range.expect("which part it is").to_owned();
-        let (first, last) = range.split_once('/').unwrap().0.split_once('-').unwrap();
-        let length = last.parse::<usize>().unwrap() + 1 - first.parse::<usize>().unwrap();
+        let head = String::from_utf8_lossy(head);
+        let (range, length) = described(&head).expect("which part it is");
         parts.push((range, body[..length].to_vec()));
         rest = &body[length..];
     }
+}
+
+/// `Content-Range` of a part, and how many bytes that are.
+fn described(head: &str) -> Option<(String, usize)> {
+    let range = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-range: bytes "))?;
+    let (first, last) = range.split_once('/')?.0.split_once('-')?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+    Some((range.to_owned(), last + 1 - first))
 }
 
 async fn large() -> RunningOrigin {

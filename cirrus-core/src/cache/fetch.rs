@@ -12,7 +12,7 @@ use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
 use super::range::Span;
 use super::serve::mark;
-use super::slice::Asked;
+use super::slice::{Asked, Index};
 use super::store::{Fill, StoreError, Stored};
 use super::visit::Visit;
 use crate::body::{Body, Request, Response};
@@ -292,7 +292,8 @@ impl<S: Handler> Visit<'_, S> {
             };
             return Box::pin(self.fetch(plan)).await;
         }
-        let headers = updated(&old.meta.headers, news, &date(times.received));
+        let mut headers = updated(&old.meta.headers, news, &date(times.received));
+        Index::carry(&old.meta, &mut headers);
         let meta = match self.describe(success(old.meta.status), &headers, times) {
             Ok(meta) => self.renew(old, meta, leader).await,
             Err(refusal) => self.expel(old, &headers, times, refusal, leader).await,

@@ -1,18 +1,24 @@
 //! See [`crate::fuzzing`].
 
-use http::header::{CACHE_CONTROL, DATE, RANGE, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, DATE, RANGE, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use super::control::{Control, FOREVER};
 use super::meta::Variant;
 use super::policy::parse_date;
 use super::range::{MOST_RANGES, Part, Span};
+use super::slice::ContentRange;
 use crate::clock::Timestamp;
 use crate::fuzzing::lines;
 
-/// Parts lie within the body, and apart.
+/// Parts lie within the body, and apart; so does what an origin says that it sends.
 pub fn ranges(bytes: &[u8]) {
     let request = lines(&RANGE, bytes);
+    if let Some(range) = ContentRange::of(&lines(&CONTENT_RANGE, bytes)) {
+        let span = range.span;
+        assert!(span.start < span.end && span.end <= range.total);
+        assert!(range.answers(span));
+    }
     for size in [0, 1, 10, 1 << 40, u64::MAX] {
         let part = Part::of(&request, &HeaderMap::new(), size);
         let spans = match &part {

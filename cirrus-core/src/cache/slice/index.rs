@@ -69,6 +69,13 @@ impl Index {
         meta
     }
 
+    /// What the origin says when it confirms the index is about the whole: it must not say how that is cut.
+    pub(in crate::cache) fn carry(stored: &Meta, headers: &mut HeaderMap) {
+        if let Some(numbers) = stored.headers.get(&SLICES) {
+            headers.insert(&SLICES, numbers.clone());
+        }
+    }
+
     /// What is stored of a slice, given what would be of the whole. Its header tells nobody anything.
     pub(in crate::cache) fn slice_meta(whole: &Meta, span: Span) -> Meta {
         let mut meta = Meta::new(StatusCode::PARTIAL_CONTENT, HeaderMap::new())

@@ -18,7 +18,8 @@ mod open;
 mod prime;
 mod source;
 
-use self::index::{ContentRange, Index, can_be_sliced, generation, is_same};
+pub(super) use self::index::{ContentRange, Index};
+use self::index::{can_be_sliced, generation, is_same};
 pub(super) use self::keep::Asked;
 pub(super) use self::prime::{Unprimed, primed};
 use self::source::Source;
