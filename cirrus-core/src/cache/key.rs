@@ -80,6 +80,13 @@ impl CacheKey {
         (scheme, host, target)
     }
 
+    /// All of it, as one text: what a store has to tell keys apart by. Scheme, host and target alone are those of every
+    /// slice, too.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &str {
