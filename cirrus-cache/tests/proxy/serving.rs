@@ -72,7 +72,7 @@ async fn a_hit_has_parts() {
             "{none}"
         );
     }
-    for void in ["4-2", "a-b", "1-2,5-6"] {
+    for void in ["4-2", "a-b", "1-2,x"] {
         let whole = client
             .get_with("/", &format!("range: bytes={void}\r\n"))
             .await;

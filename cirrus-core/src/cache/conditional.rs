@@ -40,7 +40,7 @@ fn opaque(etag: &[u8]) -> &[u8] {
 }
 
 /// The members of a list of entity tags, which may contain commas within their quotes.
-fn etags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn etags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let mut quoted = false;
         let end = list.iter().position(|&byte| {

@@ -13,7 +13,9 @@ use super::outcome::{Forward, Forwarded};
 use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
 use super::purge::Selection;
+use super::range::Span;
 use super::serve::{explain, mark};
+use super::slice::{Asked, Index};
 use super::store::{Fill, StoreError, Stored};
 use super::visit::Visit;
 use crate::body::{Body, Request, Response};
@@ -31,6 +33,8 @@ pub(super) struct Plan {
     alone: bool,
     /// Why the answer is not stored, whatever it is.
     unkept: Option<&'static str>,
+    /// Not in slices.
+    whole: bool,
 }
 
 // === impl Plan ===
@@ -43,6 +47,7 @@ impl Plan {
             leader: None,
             alone: false,
             unkept: None,
+            whole: false,
         }
     }
 
@@ -54,12 +59,18 @@ impl Plan {
             leader: None,
             alone,
             unkept: None,
+            whole: alone,
         }
     }
 
     /// Nothing new is stored, for this reason.
     pub(super) fn unkept(mut self, why: &'static str) -> Self {
         self.unkept = Some(why);
+        self
+    }
+
+    pub(super) fn whole(mut self) -> Self {
+        self.whole = true;
         self
     }
 
@@ -80,8 +91,10 @@ impl<S: Handler> Visit<'_, S> {
             leader,
             alone,
             unkept,
+            whole,
         } = plan;
-        let (request, is_conditional) = self.outgoing(old.as_ref(), alone);
+        let slice = self.first_slice().filter(|_| !whole);
+        let (request, is_conditional) = self.outgoing(old.as_ref(), alone, slice);
         self.cx.cache = Forwarded::because(why).into();
         let asked = self.now();
         // Before the request is sent: a purge from now on may be about what is answered.
@@ -147,16 +160,33 @@ impl<S: Handler> Visit<'_, S> {
                 self.learn(&old, response.headers(), times).await;
                 Ok(self.hand_on(response, Forwarded::because(why)))
             }
-            (Ok(response), _) => self.keep(response, times, why, leader).await,
+            (Ok(response), _) => match slice {
+                None => self.keep(response, times, why, leader).await,
+                Some(span) => {
+                    let asked = Asked {
+                        span,
+                        times,
+                        why,
+                        leader,
+                    };
+                    self.keep_slice(response, asked).await
+                }
+            },
         }
     }
 
     /// The request for the origin, and whether it asks for news only.
-    fn outgoing(&self, old: Option<&Stored>, alone: bool) -> (Box<Request>, bool) {
+    fn outgoing(
+        &self,
+        old: Option<&Stored>,
+        alone: bool,
+        slice: Option<Span>,
+    ) -> (Box<Request>, bool) {
         let mut parts = self.request.clone();
         if !alone {
             strip(&mut parts.headers);
         }
+        Self::narrow(&mut parts.headers, slice);
         let is_conditional = old.is_some_and(|old| validate(&mut parts.headers, &old.meta));
         if !alone {
             // In place of a client's: what it is capable of must not decide what others get.
@@ -167,7 +197,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     /// Stores the answer if that is allowed. Even the first client reads it from the store, at its own pace.
-    async fn keep(
+    pub(super) async fn keep(
         mut self,
         response: Response,
         times: Times,
@@ -207,7 +237,7 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
-    fn describe(
+    pub(super) fn describe(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -266,7 +296,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     /// Tells those who wait that there is something to find, or that each needs its own.
-    fn settle(&self, leader: Option<Leader>, freshness: &Freshness) {
+    pub(super) fn settle(&self, leader: Option<Leader>, freshness: &Freshness) {
         if !freshness.is_shareable() {
             release(leader);
             return;
@@ -277,7 +307,7 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
-    fn unstored(&self, error: &StoreError) -> &'static str {
+    pub(super) fn unstored(&self, error: &StoreError) -> &'static str {
         match error {
             StoreError::Full => "store-full",
             StoreError::Purged => "purged",
@@ -316,11 +346,13 @@ impl<S: Handler> Visit<'_, S> {
                 leader,
                 alone: false,
                 unkept: None,
+                whole: false,
             };
             return Box::pin(self.fetch(plan)).await;
         }
-        let headers = updated(&old.meta.headers, news, &date(times.received));
-        let (meta, own) = match self.describe(old.meta.status, &headers, times) {
+        let mut headers = updated(&old.meta.headers, news, &date(times.received));
+        Index::carry(&old.meta, &mut headers);
+        let (meta, own) = match self.describe(success(old.meta.status), &headers, times) {
             Ok(meta) => {
                 let own = omitted(&headers, &self.shared.rules);
                 (self.renew(old, meta, leader).await, own)
@@ -353,7 +385,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     async fn renew(&self, old: &Stored, mut meta: Meta, leader: Option<Leader>) -> Meta {
-        meta.length = old.meta.length;
+        (meta.length, meta.status) = (old.meta.length, old.meta.status);
         let refresh = self.store.refresh(&self.key, old.id, meta.clone());
         match within(CHANGE_LIMIT, refresh).await {
             Ok(true) => self.settle(leader, &meta.freshness),
@@ -401,8 +433,16 @@ fn fail(leader: Option<Leader>, failure: Failure) {
     }
 }
 
+/// What is stored in slices is judged like the whole.
+fn success(stored: StatusCode) -> StatusCode {
+    match stored {
+        StatusCode::PARTIAL_CONTENT => StatusCode::OK,
+        status => status,
+    }
+}
+
 /// Each of those who wait needs an answer of its own.
-fn release(leader: Option<Leader>) {
+pub(super) fn release(leader: Option<Leader>) {
     if let Some(leader) = leader {
         leader.release();
     }

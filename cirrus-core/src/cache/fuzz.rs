@@ -1,25 +1,41 @@
 //! See [`crate::fuzzing`].
 
-use http::header::{CACHE_CONTROL, DATE, RANGE, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, DATE, RANGE, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use super::control::{Control, FOREVER};
 use super::meta::Variant;
 use super::policy::parse_date;
-use super::range::Part;
+use super::range::{MOST_RANGES, Part, Span};
+use super::slice::ContentRange;
 use crate::clock::Timestamp;
 use crate::fuzzing::lines;
 
-/// A part lies within the body.
+/// Parts lie within the body, and apart; so does what an origin says that it sends.
 pub fn ranges(bytes: &[u8]) {
     let request = lines(&RANGE, bytes);
+    if let Some(range) = ContentRange::of(&lines(&CONTENT_RANGE, bytes)) {
+        let span = range.span;
+        assert!(span.start < span.end && span.end <= range.total);
+        assert!(range.answers(span));
+    }
     for size in [0, 1, 10, 1 << 40, u64::MAX] {
         let part = Part::of(&request, &HeaderMap::new(), size);
-        if let Part::Of { start, end } = part {
-            assert!(start < end && end <= size);
+        let spans = match &part {
+            Part::Whole | Part::Unsatisfiable => &[][..],
+            Part::Of(span) => std::slice::from_ref(span),
+            Part::Several(spans) => spans,
+        };
+        assert!(spans.len() <= MOST_RANGES);
+        for span in spans {
+            assert!(span.start < span.end && span.end <= size);
         }
-        let written = part.content_range(size);
-        assert_eq!(written.is_none(), part == Part::Whole);
+        let overlap = |one: &Span, other: &Span| one.start < other.end && other.start < one.end;
+        for (n, span) in spans.iter().enumerate() {
+            assert!(!spans[n + 1..].iter().any(|other| overlap(span, other)));
+        }
+        let is_described = matches!(part, Part::Of(_) | Part::Unsatisfiable);
+        assert_eq!(part.content_range(size).is_some(), is_described);
     }
 }
 

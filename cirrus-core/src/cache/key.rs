@@ -76,6 +76,20 @@ impl CacheKey {
         })
     }
 
+    /// The key of a part of what this is the key of. Prefix, host and everything concern it as they concern this one;
+    /// this very URL does not.
+    ///
+    /// It ends with a part that no other key has, and differs from those of other numbers and generations.
+    #[must_use]
+    pub fn slice(&self, generation: u64, number: u64) -> Self {
+        Self(format!("{} slice:{generation:x}:{number}", self.0).into())
+    }
+
+    /// Stands for that there are no slices of it.
+    pub(super) fn unsliced(&self) -> Self {
+        Self(format!("{} slice:none", self.0).into())
+    }
+
     fn parts(&self) -> (&str, &str, &str) {
         let (scheme, rest) = self.0.split_once(' ').unwrap_or_default();
         let (host, rest) = rest.split_once(' ').unwrap_or_default();
@@ -95,6 +109,13 @@ impl CacheKey {
     pub(super) fn label(&self) -> Arc<str> {
         let (scheme, host, target) = self.parts();
         format!("url {scheme} {host} {target}").into()
+    }
+
+    /// All of it, as one text: what a store has to tell keys apart by. Scheme, host and target alone are those of every
+    /// slice, too.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// `http` or `https`.
@@ -137,5 +158,34 @@ fn first<'a>((first, _): (&'a str, &'a str)) -> &'a str {
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_of_its_url_and_has_a_key_of_its_own() {
+        let target = PathAndQuery::from_static("/film?x=1");
+        let key = CacheKey::new(Scheme::Https, "a.example:8443", &target);
+        let slice = key.slice(0xabc, 7);
+        for key in [&key, &slice, &key.unsliced()] {
+            assert_eq!(
+                (key.scheme(), key.host(), key.target()),
+                ("https", "a.example:8443", "/film?x=1")
+            );
+        }
+        assert_eq!(
+            slice.to_string(),
+            "https://a.example:8443/film?x=1 slice:abc:7"
+        );
+        let keys = [
+            key.slice(0xa, 0xbc7),
+            key.slice(0xabc, 70),
+            key.unsliced(),
+            key,
+        ];
+        assert!(keys.iter().all(|other| *other != slice));
     }
 }

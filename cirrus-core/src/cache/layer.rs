@@ -16,7 +16,8 @@ use super::outcome::{CACHE_STATUS, Forward, Forwarded, show_key};
 use super::policy::{Intent, Reason, Rules};
 use super::purge::{Purge, Selection};
 use super::serve::mark;
-use super::visit::Visit;
+use super::slice::primed;
+use super::visit::{More, Visit};
 use crate::body::{Request, Response};
 use crate::error::Error;
 use crate::middleware::{Context, Handler};
@@ -129,7 +130,7 @@ async fn answer<S: Handler>(
             };
             let mut answer = match visit.look().await {
                 Ok(response) => Ok(response),
-                Err(more) => Box::pin(visit.go_on(more)).await,
+                Err(more) => Box::pin(go_on(visit, more)).await,
             };
             adapted.restore(cx);
             if let Some((key, Ok(response))) = shown.zip(Some(&mut answer)) {
@@ -146,6 +147,17 @@ async fn answer<S: Handler>(
         },
         Intent::Pass(reason) => Box::pin(pass(shared, cx, request, reason.into())).await,
     }
+}
+
+/// What takes more than a look: in a future of its own, which a hit needs no room for.
+async fn go_on<S: Handler>(visit: Visit<'_, S>, more: More) -> Result<Response, Error> {
+    let (shared, cx) = (visit.shared, visit.cx);
+    let visit = Visit {
+        cx: &mut *cx,
+        ..visit
+    };
+    let response = visit.go_on(more).await?;
+    primed(shared, cx, response).await
 }
 
 /// `None` for a target that is no path, such as `*`.
@@ -256,7 +268,7 @@ impl From<Reason> for Forwarded {
         let why = match reason {
             Reason::Method => Forward::Method,
             Reason::NoStore => Forward::Request,
-            Reason::Content | Reason::Upgrade | Reason::Precondition => Forward::Bypass,
+            Reason::Content | Reason::Upgrade => Forward::Bypass,
         };
         Self::because(why).detailed(reason.detail())
     }

@@ -8,8 +8,7 @@ mod lifetime;
 use std::time::Duration;
 
 use http::header::{
-    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, IF_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
-    SET_COOKIE, UPGRADE,
+    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED, SET_COOKIE, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -35,6 +34,8 @@ pub struct Rules {
     pub routed_by: std::sync::Arc<[http::HeaderName]>,
     /// Whether unsafe requests make void what other routes have stored, though this one stores nothing. Default: no.
     pub invalidate: bool,
+    /// Fetches and stores large responses in parts of this many bytes. Default: as a whole.
+    pub slice: Option<u64>,
     /// Nothing around the cache looks at a response's header before it is written.
     pub(crate) is_bare: bool,
     /// How long responses are fresh, beyond `default_ttl`.
@@ -65,8 +66,6 @@ pub(super) enum Reason {
     Content,
     /// It wants another protocol.
     Upgrade,
-    /// `If-Match` and `If-Unmodified-Since` are for the origin to judge (§4.3.2).
-    Precondition,
     /// `no-store` (§5.2.1.5).
     NoStore,
 }
@@ -155,8 +154,6 @@ impl Intent {
             Self::Pass(Reason::Content)
         } else if headers.contains_key(UPGRADE) {
             Self::Pass(Reason::Upgrade)
-        } else if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
-            Self::Pass(Reason::Precondition)
         } else {
             Self::Lookup
         }
@@ -172,7 +169,6 @@ impl Reason {
             Self::Method => None,
             Self::Content => Some("content"),
             Self::Upgrade => Some("upgrade"),
-            Self::Precondition => Some("precondition"),
             Self::NoStore => Some("no-store"),
         }
     }

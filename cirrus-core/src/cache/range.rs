@@ -1,4 +1,4 @@
-//! A part of a stored response (RFC 9110 §14).
+//! Parts of a stored response (RFC 9110 §14).
 
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};
@@ -6,18 +6,33 @@ use http::{HeaderMap, HeaderValue};
 use super::conditional::matches_if_range;
 use super::store::ByteRange;
 
+/// Most ranges that a request may name; with more it gets everything (RFC 9110 §17.15).
+pub(super) const MOST_RANGES: usize = 16;
+
+/// Ranges with less than this between them become one: the lines between two parts would be no less to send.
+const WORTHWHILE_GAP: u64 = 80;
+
 /// What a client gets that asks for a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Everything: it asked for none, or for one that is not served.
     Whole,
-    /// These bytes; the end is exclusive and never before the start.
-    Of { start: u64, end: u64 },
+    /// These bytes.
+    Of(Span),
+    /// Each of these, at least two, as a part of its own; no two of them overlap.
+    Several(Vec<Span>),
     /// Nothing: it begins behind the last byte (RFC 9110 §15.5.17).
     Unsatisfiable,
 }
 
-/// A single range of bytes as a client wrote it.
+/// Some bytes of a body, at least one; the end is exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+/// A range of bytes as a client wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     From { first: u64, last: Option<u64> },
@@ -27,38 +42,112 @@ enum Wanted {
 // === impl Part ===
 
 impl Part {
-    /// Of a body of `size` bytes with this header. Several ranges at once, and what is no range, get everything.
+    /// Of a body of `size` bytes with this header. What is no range, and too many of them, get everything.
     pub(super) fn of(request: &HeaderMap, stored: &HeaderMap, size: u64) -> Self {
-        let mut lines = request.get_all(RANGE).iter();
-        let (Some(range), None) = (lines.next(), lines.next()) else {
+        let Some(range) = only(request, &RANGE) else {
             return Self::Whole;
         };
-        let holds = request
-            .get(IF_RANGE)
-            .is_none_or(|condition| matches_if_range(condition, stored));
-        match Wanted::parse(range.as_bytes()) {
-            Some(wanted) if holds => wanted.within(size),
-            _ => Self::Whole,
+        let mut specs = Vec::new();
+        for spec in Wanted::all(range) {
+            match spec {
+                Some(_) if specs.len() == MOST_RANGES => return Self::Whole,
+                Some(wanted) => specs.push(wanted),
+                None => return Self::Whole,
+            }
+        }
+        if specs.is_empty() || !condition_holds(request, stored) {
+            return Self::Whole;
+        }
+        Self::within(&specs, size)
+    }
+
+    fn within(specs: &[Wanted], size: u64) -> Self {
+        let mut spans = Vec::with_capacity(specs.len());
+        for span in specs.iter().filter_map(|wanted| wanted.within(size)) {
+            join(&mut spans, span);
+        }
+        match spans[..] {
+            [] => Self::Unsatisfiable,
+            [span] => Self::Of(span),
+            _ => Self::Several(spans),
         }
     }
 
-    /// `Content-Range` for a body of `size` bytes; `None` for a whole one.
-    pub(super) fn content_range(self, size: u64) -> Option<HeaderValue> {
-        let text = match self {
-            Self::Whole => return None,
-            Self::Of { start, end } => format!("bytes {start}-{}/{size}", end - 1),
-            Self::Unsatisfiable => format!("bytes */{size}"),
-        };
-        HeaderValue::try_from(text).ok()
+    /// `Content-Range` for a body of `size` bytes; `None` where there is none for the message as a whole.
+    pub(super) fn content_range(&self, size: u64) -> Option<HeaderValue> {
+        match self {
+            Self::Whole | Self::Several(_) => None,
+            Self::Of(span) => Some(span.content_range(size)),
+            Self::Unsatisfiable => HeaderValue::try_from(format!("bytes */{size}")).ok(),
+        }
+    }
+}
+
+/// The first byte that a request asks for, as far as that is known without the size.
+pub(super) fn first_wanted(request: &HeaderMap) -> u64 {
+    let first = only(request, &RANGE).and_then(|range| Wanted::all(range).next());
+    match first {
+        Some(Some(Wanted::From { first, .. })) => first,
+        _ => 0,
+    }
+}
+
+/// The value of a field with a single line.
+fn only<'a>(request: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a HeaderValue> {
+    let mut lines = request.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
+}
+
+fn condition_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    !request.contains_key(IF_RANGE)
+        || only(request, &IF_RANGE).is_some_and(|condition| matches_if_range(condition, stored))
+}
+
+/// Adds a span in its place: that of the first one that it overlaps or nearly touches (RFC 9110 §15.3.7.2).
+fn join(spans: &mut Vec<Span>, mut span: Span) {
+    let mut place = spans.len();
+    // What it has taken in may have brought it near to another.
+    while let Some(near) = spans.iter().position(|other| other.is_near(span)) {
+        let other = spans.remove(near);
+        span.start = span.start.min(other.start);
+        span.end = span.end.max(other.end);
+        place = place.min(near);
+    }
+    spans.insert(place.min(spans.len()), span);
+}
+
+// === impl Span ===
+
+impl Span {
+    pub(super) fn len(self) -> u64 {
+        self.end - self.start
     }
 
-    pub(super) fn bytes(self) -> ByteRange {
-        match self {
-            Self::Of { start, end } => ByteRange {
-                start,
-                end: Some(end),
-            },
-            Self::Whole | Self::Unsatisfiable => ByteRange::ALL,
+    /// `Content-Range` in a body of `size` bytes.
+    pub(super) fn content_range(self, size: u64) -> HeaderValue {
+        HeaderValue::try_from(self.described(size))
+            .unwrap_or(const { HeaderValue::from_static("bytes */*") })
+    }
+
+    pub(super) fn described(self, size: u64) -> String {
+        format!("bytes {}-{}/{size}", self.start, self.end - 1)
+    }
+
+    pub(super) fn holds(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
+    fn is_near(self, other: Self) -> bool {
+        self.start <= other.end.saturating_add(WORTHWHILE_GAP)
+            && other.start <= self.end.saturating_add(WORTHWHILE_GAP)
+    }
+}
+
+impl From<Span> for ByteRange {
+    fn from(span: Span) -> Self {
+        Self {
+            start: span.start,
+            end: Some(span.end),
         }
     }
 }
@@ -66,12 +155,20 @@ impl Part {
 // === impl Wanted ===
 
 impl Wanted {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let (unit, set) = std::str::from_utf8(text).ok()?.split_once('=')?;
-        if !unit.eq_ignore_ascii_case("bytes") {
-            return None;
-        }
-        let (first, last) = set.trim_matches([' ', '\t']).split_once('-')?;
+    /// The members of a set of ranges, empty ones left out; `None` for what is no range.
+    fn all(range: &HeaderValue) -> impl Iterator<Item = Option<Self>> {
+        let set = range.to_str().ok().and_then(|text| text.split_once('='));
+        let (set, is_set) = match set {
+            Some((unit, set)) if unit.eq_ignore_ascii_case("bytes") => (set, true),
+            _ => ("", false),
+        };
+        let members = set.split(',').map(|spec| spec.trim_matches([' ', '\t']));
+        let members = members.filter(|spec| !spec.is_empty()).map(Self::parse);
+        (!is_set).then_some(None).into_iter().chain(members)
+    }
+
+    fn parse(spec: &str) -> Option<Self> {
+        let (first, last) = spec.split_once('-')?;
         match (first, last) {
             ("", last) => Some(Self::Last(number(last)?)),
             (first, "") => Some(Self::From {
@@ -89,7 +186,8 @@ impl Wanted {
         })
     }
 
-    fn within(self, size: u64) -> Part {
+    /// Cut to a body of `size` bytes; `None` if nothing of it lies within.
+    fn within(self, size: u64) -> Option<Span> {
         let (start, end) = match self {
             Self::From { first, last } => (
                 first,
@@ -97,11 +195,7 @@ impl Wanted {
             ),
             Self::Last(count) => (size.saturating_sub(count), size),
         };
-        if start < end {
-            Part::Of { start, end }
-        } else {
-            Part::Unsatisfiable
-        }
+        (start < end).then_some(Span { start, end })
     }
 }
 
@@ -134,7 +228,7 @@ mod tests {
             ("bytes=-3", 7, 10),
             ("bytes=-99", 0, 10),
         ] {
-            assert_eq!(part(range, 10), Part::Of { start, end }, "{range}");
+            assert_eq!(part(range, 10), Part::Of(Span { start, end }), "{range}");
         }
     }
 
@@ -153,9 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_and_nonsense_get_everything() {
+    fn nonsense_gets_everything() {
         for range in [
-            "bytes=0-1,3-4",
+            "bytes=0-1,5-2",
+            "bytes=0-1,a",
+            "bytes=,",
             "bytes=5-2",
             "bytes=",
             "bytes=-",
@@ -183,5 +279,114 @@ mod tests {
             "bytes */10"
         );
         assert_eq!(Part::Whole.content_range(10), None);
+    }
+
+    fn spans<const N: usize>(spans: [(u64, u64); N]) -> Part {
+        Part::Several(spans.map(|(start, end)| Span { start, end }).to_vec())
+    }
+
+    #[test]
+    fn several_ranges_stay_in_order_and_those_behind_the_end_are_left_out() {
+        assert_eq!(
+            part("bytes=500-599, ,0-0,9999-,-1", 1000),
+            spans([(500, 600), (0, 1), (999, 1000)])
+        );
+        assert_eq!(part("bytes=1000-,2000-", 1000), Part::Unsatisfiable);
+        assert_eq!(
+            part("bytes=1000-,7-9", 1000),
+            Part::Of(Span { start: 7, end: 10 })
+        );
+    }
+
+    #[test]
+    fn ranges_that_overlap_or_nearly_touch_become_one() {
+        let one = |start, end| Part::Of(Span { start, end });
+        assert_eq!(part("bytes=0-99,50-149", 1000), one(0, 150));
+        assert_eq!(part("bytes=100-199,0-99", 1000), one(0, 200));
+        assert_eq!(part("bytes=0-99,180-199", 1000), one(0, 200));
+        assert_eq!(
+            part("bytes=0-99,181-199", 1000),
+            spans([(0, 100), (181, 200)])
+        );
+        assert_eq!(
+            part("bytes=500-509,0-9,200-209,5-204", 1000),
+            spans([(500, 510), (0, 210)])
+        );
+        assert_eq!(part("bytes=0-0,-1000", 1000), one(0, 1000));
+    }
+
+    #[test]
+    fn too_many_ranges_get_everything() {
+        let ranges = |count: u64| {
+            let specs: Vec<_> = (0..count)
+                .map(|n| format!("{}-{}", n * 500, n * 500))
+                .collect();
+            let mut request = HeaderMap::new();
+            let value = format!("bytes={}", specs.join(","));
+            request.insert(RANGE, HeaderValue::try_from(value).unwrap());
+            Part::of(&request, &HeaderMap::new(), 1 << 20)
+        };
+        assert!(matches!(ranges(16), Part::Several(spans) if spans.len() == 16));
+        assert_eq!(ranges(17), Part::Whole);
+    }
+
+    #[test]
+    fn the_first_byte_wanted_is_known_without_the_size() {
+        for (range, first) in [
+            ("bytes=8589934592-", 8_589_934_592),
+            ("bytes=700-800,5-9", 700),
+            ("bytes=-500", 0),
+            ("lines=7-", 0),
+        ] {
+            let mut request = HeaderMap::new();
+            request.insert(RANGE, HeaderValue::from_static(range));
+            assert_eq!(first_wanted(&request), first, "{range}");
+        }
+        assert_eq!(first_wanted(&HeaderMap::new()), 0);
+    }
+
+    proptest::proptest! {
+        /// Against a model that knows every byte by itself.
+        #[test]
+        fn what_is_served_is_what_was_asked_for(
+            size in 0_u64..2000,
+            specs in proptest::collection::vec((0_u64..2200, 0_u64..400, 0_u8..3), 1..17),
+        ) {
+            let (mut text, mut asked) = (Vec::new(), std::collections::BTreeSet::new());
+            for (first, length, kind) in specs {
+                let (spec, bytes) = match kind {
+                    0 => (format!("{first}-{}", first + length), first..first + length + 1),
+                    1 => (format!("{first}-"), first..size),
+                    _ => (format!("-{length}"), size.saturating_sub(length)..size),
+                };
+                text.push(spec);
+                asked.extend(bytes.filter(|byte| *byte < size));
+            }
+            let mut request = HeaderMap::new();
+            request.insert(RANGE, HeaderValue::try_from(format!("bytes={}", text.join(","))).unwrap());
+            let spans = match Part::of(&request, &HeaderMap::new(), size) {
+                Part::Whole => panic!("a valid range"),
+                Part::Unsatisfiable => Vec::new(),
+                Part::Of(span) => vec![span],
+                Part::Several(spans) => spans,
+            };
+            let mut served = std::collections::BTreeSet::new();
+            for span in &spans {
+                proptest::prop_assert!(span.start < span.end && span.end <= size);
+                for byte in span.start..span.end {
+                    proptest::prop_assert!(served.insert(byte), "{} twice", byte);
+                }
+            }
+            proptest::prop_assert!(asked.is_subset(&served));
+            // Whatever was not asked for lies in a gap that is not worth leaving out.
+            let extra: Vec<_> = served.difference(&asked).copied().collect();
+            for byte in extra {
+                let before = asked.range(..byte).next_back();
+                let after = asked.range(byte..).next();
+                proptest::prop_assert!(
+                    before.zip(after).is_some_and(|(before, after)| after - before <= 81)
+                );
+            }
+        }
     }
 }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::conditional::{belongs_in_304, is_not_modified};
+use super::conditional::belongs_in_304;
 use super::lines::Prepared;
+use super::multipart::{Boundary, Multipart};
 use super::outcome::{CACHE_STATUS, CacheOutcome};
-use super::range::Part;
+use super::precondition::{Judgement, judge};
+use super::range::{Part, Span};
 use super::store::{BodyState, ByteRange, Stored};
 use crate::body::{Body, Response};
 use crate::clock::Timestamp;
@@ -30,10 +32,11 @@ pub(super) fn respond(
     outcome: &CacheOutcome,
     now: Timestamp,
 ) -> Response {
-    let mut response = if is_not_modified(&request.headers, &stored.meta) {
-        not_modified(stored)
-    } else {
-        with_content(request, stored)
+    let mut response = match judge(&request.headers, &stored.meta) {
+        Judgement::NotModified => not_modified(stored),
+        Judgement::Failed => precondition_failed(stored),
+        // What only the origin can tell has been sent there, unless the origin cannot be asked.
+        Judgement::Perform | Judgement::Unknown => with_content(request, stored),
     };
     let age = stored.meta.freshness.age(now).as_secs();
     // A response with `Age` was not made for this request (RFC 9111 §5.1); one that was may have spent time elsewhere.
@@ -135,24 +138,44 @@ fn not_modified(stored: &Stored) -> Response {
     assemble(StatusCode::NOT_MODIFIED, headers, Body::empty())
 }
 
+/// It is not what the client means (RFC 9110 §15.5.13); these say what there is instead.
+fn precondition_failed(stored: &Stored) -> Response {
+    let mut headers = HeaderMap::with_capacity(4 + ADDED);
+    for name in [DATE, ETAG, LAST_MODIFIED, VARY] {
+        for value in stored.meta.headers.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    assemble(StatusCode::PRECONDITION_FAILED, headers, Body::empty())
+}
+
 fn with_content(request: &Parts, stored: &Stored) -> Response {
     let size = size(stored);
     // A copy needs no hash of any name, which building it anew would.
     let mut headers = stored.meta.headers.clone();
     headers.reserve(ADDED);
     match size.map(|size| (size, part(request, stored, size))) {
-        Some((size, part @ Part::Of { start, end })) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(end - start));
-            describe(&mut headers, part, size);
-            assemble(
-                StatusCode::PARTIAL_CONTENT,
-                headers,
-                stored.body.read(part.bytes()),
-            )
-        }
-        Some((size, part @ Part::Unsatisfiable)) => unsatisfiable(part, size),
+        Some((size, Part::Of(span))) => single(stored, headers, span, size),
+        Some((size, Part::Several(spans))) => several(stored, headers, &spans, size),
+        Some((size, part @ Part::Unsatisfiable)) => unsatisfiable(&part, size),
         _ => whole(request, stored, headers, size),
     }
+}
+
+fn single(stored: &Stored, mut headers: HeaderMap, span: Span, size: u64) -> Response {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(span.len()));
+    headers.insert(CONTENT_RANGE, span.content_range(size));
+    let body = stored.body.read(span.into());
+    assemble(StatusCode::PARTIAL_CONTENT, headers, body)
+}
+
+fn several(stored: &Stored, mut headers: HeaderMap, spans: &[Span], size: u64) -> Response {
+    let boundary = Boundary::random();
+    let own_type = headers.insert(CONTENT_TYPE, boundary.content_type());
+    let body = Arc::clone(&stored.body);
+    let parts = Multipart::new(body, spans, size, own_type.as_ref(), boundary);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(parts.len()));
+    assemble(StatusCode::PARTIAL_CONTENT, headers, Body::stream(parts))
 }
 
 fn whole(request: &Parts, stored: &Stored, mut headers: HeaderMap, size: Option<u64>) -> Response {
@@ -170,17 +193,13 @@ fn whole(request: &Parts, stored: &Stored, mut headers: HeaderMap, size: Option<
     assemble(status, headers, body)
 }
 
-fn unsatisfiable(part: Part, size: u64) -> Response {
+fn unsatisfiable(part: &Part, size: u64) -> Response {
     let mut headers = HeaderMap::with_capacity(4);
-    describe(&mut headers, part, size);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    assemble(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
-}
-
-fn describe(headers: &mut HeaderMap, part: Part, size: u64) {
     if let Some(range) = part.content_range(size) {
         headers.insert(CONTENT_RANGE, range);
     }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    assemble(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
 }
 
 /// Only a successful GET has parts (RFC 9110 §14.2).

@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use http::header::{AUTHORIZATION, RANGE};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::control::Control;
@@ -23,7 +23,9 @@ use super::layer::{Shared, marked, pass};
 use super::outage::{LOOKUP_LIMIT, within};
 use super::outcome::{CacheOutcome, Forward, Forwarded};
 use super::policy::Verdict;
+use super::precondition::{Judgement, is_for_origin, judge};
 use super::serve::{failed, refused, respond, respond_prepared};
+use super::slice::Unprimed;
 use super::store::{BodyState, CacheStore, StoreError, Stored};
 use crate::body::{Body, Request, Response};
 use crate::clock::Timestamp;
@@ -60,6 +62,10 @@ pub(super) enum More {
     Missed(Forward),
     /// What is stored may be served again once the origin has confirmed it.
     Refetch(Stored, Forward),
+    /// What it depends on is for the origin to judge.
+    Judge,
+    /// It is stored in slices, some of which may be missing.
+    Sliced(Stored),
     /// The store cannot be asked.
     Down,
 }
@@ -84,6 +90,8 @@ impl<S: Handler> Visit<'_, S> {
         match more {
             More::Missed(why) => self.missed(why).await,
             More::Refetch(stored, why) => self.refetch(stored, why).await,
+            More::Sliced(stored) => Ok(self.sliced(&stored).await),
+            More::Judge => self.ask_origin().await,
             More::Down => self.bypass().await,
         }
     }
@@ -124,6 +132,7 @@ impl<S: Handler> Visit<'_, S> {
         let fits = |stored: &Stored| {
             stored.meta.vary.matches(&self.request.headers)
                 && stored.body.state() != BodyState::Failed
+                && self.can_read(&stored.meta)
         };
         stored.into_iter().find(fits).ok_or(miss)
     }
@@ -131,15 +140,32 @@ impl<S: Handler> Visit<'_, S> {
     fn found(&mut self, stored: Stored) -> Result<Response, More> {
         // One time for all that is said about its age, so that it cannot contradict itself.
         let now = self.now();
-        match stored.meta.freshness.judge(&self.control, now) {
-            Verdict::Serve => Ok(self.hit(&stored, now)),
+        let verdict = stored.meta.freshness.judge(&self.control, now);
+        if is_for_origin(&self.request.headers) && !self.can_judge(&stored, verdict) {
+            return Err(More::Judge);
+        }
+        match verdict {
+            Verdict::Serve => self.serve_found(stored, now),
             Verdict::ServeAndRevalidate => {
                 self.refresh_behind(&stored);
-                Ok(self.hit(&stored, now))
+                self.serve_found(stored, now)
             }
             Verdict::Stale => Err(More::Refetch(stored, Forward::Stale)),
             Verdict::Demanded => Err(More::Refetch(stored, Forward::Request)),
         }
+    }
+
+    fn serve_found(&mut self, stored: Stored, now: Timestamp) -> Result<Response, More> {
+        if stored.meta.status == StatusCode::PARTIAL_CONTENT {
+            return Err(More::Sliced(stored));
+        }
+        Ok(self.hit(&stored, now))
+    }
+
+    /// Only what is fresh says what the origin has at this moment.
+    fn can_judge(&self, stored: &Stored, verdict: Verdict) -> bool {
+        verdict == Verdict::Serve
+            && judge(&self.request.headers, &stored.meta) != Judgement::Unknown
     }
 
     fn hit(&mut self, stored: &Stored, now: Timestamp) -> Response {
@@ -150,12 +176,21 @@ impl<S: Handler> Visit<'_, S> {
         if is_bare && let Some(response) = respond_prepared(&self.request, stored, ttl, now) {
             return response;
         }
-        respond(&self.request, stored, &self.cx.cache, now)
+        self.respond(stored, now)
     }
 
     pub(super) fn serve(&mut self, stored: &Stored, outcome: impl Into<CacheOutcome>) -> Response {
         self.cx.cache = outcome.into();
-        respond(&self.request, stored, &self.cx.cache, self.now())
+        self.respond(stored, self.now())
+    }
+
+    fn respond(&self, stored: &Stored, now: Timestamp) -> Response {
+        let Some(whole) = self.assembled(stored) else {
+            return respond(&self.request, stored, &self.cx.cache, now);
+        };
+        let mut response = respond(&self.request, &whole, &self.cx.cache, now);
+        Unprimed::mark(&mut response, &self.request);
+        response
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -167,12 +202,15 @@ impl<S: Handler> Visit<'_, S> {
         if self.control.only_if_cached {
             return Ok(self.refuse());
         }
+        if is_for_origin(&self.request.headers) {
+            return self.ask_origin().await;
+        }
         let forwarded = Forwarded::because(why);
         // Their answers are not what is stored, so nobody could share them.
         if self.request.method == Method::HEAD {
             return self.pass(forwarded.detailed("head")).await;
         }
-        if self.request.headers.contains_key(RANGE) {
+        if self.request.headers.contains_key(RANGE) && self.first_slice().is_none() {
             return self.pass(forwarded.detailed("range")).await;
         }
         // An answer that is under way already is not what such a request asks for.
@@ -206,7 +244,7 @@ impl<S: Handler> Visit<'_, S> {
         self.cx.personal || self.request.headers.contains_key(AUTHORIZATION)
     }
 
-    fn refuse(&mut self) -> Response {
+    pub(super) fn refuse(&mut self) -> Response {
         self.cx.cache = CacheOutcome::Refused;
         refused()
     }
@@ -216,6 +254,15 @@ impl<S: Handler> Visit<'_, S> {
             return Ok(self.refuse());
         }
         self.pass(Forwarded::because(Forward::Bypass).detailed("store-unavailable"))
+            .await
+    }
+
+    /// With the client's own conditions.
+    async fn ask_origin(mut self) -> Result<Response, Error> {
+        if self.control.only_if_cached {
+            return Ok(self.refuse());
+        }
+        self.pass(Forwarded::because(Forward::Bypass).detailed("precondition"))
             .await
     }
 

@@ -65,6 +65,7 @@ macro_rules! __store_suite {
                 refresh_changes_that_very_object
                 refresh_of_what_is_gone_is_false
                 different_urls_never_mix
+                slices_never_mix
                 purges_by_url
                 purges_by_prefix
                 purges_by_tag

@@ -4,5 +4,6 @@ mod keys;
 mod purging;
 mod revalidating;
 mod serving;
+mod slicing;
 mod storing;
 mod world;

@@ -396,14 +396,7 @@ fn intents_follow_method_and_header() {
         intent("GET", "upgrade: websocket", false),
         Intent::Pass(Reason::Upgrade)
     );
-    assert_eq!(
-        intent("GET", "if-match: \"a\"", false),
-        Intent::Pass(Reason::Precondition)
-    );
-    assert_eq!(
-        intent("GET", "if-unmodified-since: x", false),
-        Intent::Pass(Reason::Precondition)
-    );
+    assert_eq!(intent("GET", "if-match: \"a\"", false), Intent::Lookup);
     assert_eq!(
         intent("GET", "cache-control: no-store", false),
         Intent::Pass(Reason::NoStore)

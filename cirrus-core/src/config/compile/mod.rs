@@ -351,6 +351,7 @@ pub(super) fn cache_rules(
         lookups: caching::lookups(cache, site, keyings),
         lifetimes: lifetimes::lifetimes(cache),
         set_cookie: cache.set_cookie,
+        slice: cache.slice.map(|size| size.bytes()),
     }
 }
 

@@ -9,7 +9,8 @@ use super::upstream::{
     UpstreamTlsConfig,
 };
 use crate::config::value::{
-    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, SizeBound, StatusNumber, StatusSet,
+    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, Size, SizeBound, StatusNumber,
+    StatusSet,
 };
 use crate::routing::{HostPattern, PathPattern};
 use schemars::JsonSchema;
@@ -126,6 +127,9 @@ pub struct SiteCacheConfig {
     /// Tells the key in `Cache-Status`, for whoever looks for the reason of a miss. Keys of more than 1024 bytes are left
     /// out.
     pub show_key: bool,
+    /// Fetches and stores large responses in parts of this size, so that a part of one needs no more than itself: 64 KiB to
+    /// 64 MiB, `"1MiB"` for video and downloads. By default every response is fetched and stored as a whole.
+    pub slice: Option<Size>,
 }
 
 /// What becomes of responses that set cookies.

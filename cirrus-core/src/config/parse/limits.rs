@@ -133,6 +133,9 @@ fn caching(cache: &SiteCacheConfig, at: Table<'_>, faults: &mut Faults) {
         "heuristic_percent",
         faults,
     );
+    if let Some(slice) = cache.slice {
+        within(slice, Size::kib(64)..=Size::mib(64), at, "slice", faults);
+    }
 }
 
 fn admin(config: &Config, faults: &mut Faults) {

@@ -51,6 +51,28 @@ fn an_empty_text_is_the_default() {
 }
 
 #[test]
+fn slices_have_a_range() {
+    let text = |slice: &str| {
+        format!(
+            "[[site]]\nhosts = [\"a\"]\norigin = [{{ url = \"http://a\" }}]\n\
+             cache = {{ enable = true, slice = \"{slice}\" }}\n"
+        )
+    };
+    for allowed in ["64KiB", "1MiB", "1000000", "64MiB"] {
+        let config = accepted(&text(allowed));
+        assert_eq!(config.site[0].cache.slice.unwrap().to_string(), allowed);
+    }
+    for refused in ["0", "65535", "65MiB"] {
+        let faults = toml_faults(&text(refused));
+        let allowed = "is out of range: 64KiB to 64MiB is allowed";
+        assert!(
+            faults.contains("site[0].cache.slice") && faults.contains(allowed),
+            "{faults}"
+        );
+    }
+}
+
+#[test]
 fn unknown_keys_and_what_was_meant() {
     insta::assert_snapshot!(toml_faults(
         "[[lisen]]\naddress = \"127.0.0.1:80\"\n\n[server]\ndrian = \"1s\"\nfoo = 1\n\n[[site]]\nHosts = [\"a\"]\n"

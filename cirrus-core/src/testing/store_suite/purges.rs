@@ -57,7 +57,7 @@ pub async fn purges_all(store: impl CacheStore) {
     expect(&store, Selection::All, |_| true).await;
 }
 
-/// Of both schemes and two variants each; tagged with host and target.
+/// Of both schemes, and a slice of each. A slice is of its URL's host and prefix; it is not that URL.
 fn keys() -> impl Iterator<Item = CacheKey> {
     let targets = |host| TARGETS.map(move |target| (host, target));
     HOSTS
@@ -67,8 +67,10 @@ fn keys() -> impl Iterator<Item = CacheKey> {
             [Scheme::Http, Scheme::Https]
                 .map(|scheme| CacheKey::new(scheme, host, &PathAndQuery::from_static(target)))
         })
+        .flat_map(|key| [key.slice(7, 1), key])
 }
 
+/// With its host and target.
 fn tagged(key: &CacheKey) -> Meta {
     fresh().with_tags(["page".into(), key.host().into(), key.target().into()])
 }

@@ -130,3 +130,27 @@ pub async fn different_urls_never_mix(store: impl CacheStore) {
         assert_eq!(read(&found[0]).await, key.to_string());
     }
 }
+
+/// By number, generation or URL.
+pub async fn slices_never_mix(store: impl CacheStore) {
+    let (one, other) = (key("a.example", "/"), key("a.example", "/?"));
+    let slice = |generation, number| one.slice(generation, number);
+    let keys = [
+        one.clone(),
+        slice(1, 0),
+        slice(1, 1),
+        slice(0, 11),
+        slice(11, 0),
+        slice(u64::MAX, u64::MAX),
+        other.slice(1, 0),
+        other,
+    ];
+    for (key, body) in keys.iter().zip(["0", "1", "2", "3", "4", "5", "6", "7"]) {
+        put(&store, key, fresh(), body).await;
+    }
+    for (key, body) in keys.iter().zip(["0", "1", "2", "3", "4", "5", "6", "7"]) {
+        let found = find(&store, key).await;
+        assert_eq!(found.len(), 1, "{key:?}");
+        assert_eq!(read(&found[0]).await, body, "{key:?}");
+    }
+}

@@ -182,7 +182,7 @@ async fn some_requests_pass() {
         .await
         .cached("fwd=request; detail=no-store");
     world
-        .get_with("/", "if-match: \"a\"")
+        .get_with("/other", "if-match: \"a\"")
         .await
         .cached("fwd=bypass; detail=precondition");
     world
