@@ -12,6 +12,7 @@ use tower_layer::Layer;
 use super::control::Control;
 use super::invalidate::{affected, has_changed};
 use super::key::CacheKey;
+use super::method;
 use super::outcome::{Forward, Forwarded};
 use super::policy::{Intent, Reason, Rules};
 use super::purge::{Purge, Selection};
@@ -132,6 +133,9 @@ async fn answer<S: Handler>(
                 Ok(response) => Ok(response),
                 Err(more) => Box::pin(visit.go_on(more)).await,
             }
+        }
+        (Intent::Unsafe, Some(key)) if method::is_purge(request.method()) => {
+            Box::pin(method::answer(&shared.rules, cx, key, request)).await
         }
         (Intent::Unsafe, Some(key)) => Box::pin(change(shared, cx, store, &key, request)).await,
         (Intent::Pass(reason), _) => Box::pin(pass(shared, cx, request, reason.into())).await,

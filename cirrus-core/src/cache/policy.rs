@@ -27,6 +27,8 @@ pub struct Rules {
     pub routed_by: std::sync::Arc<[http::HeaderName]>,
     /// Whether unsafe requests make void what other routes have stored, though this one stores nothing. Default: no.
     pub invalidate: bool,
+    /// Who may purge with the method PURGE.
+    pub(crate) purge: Option<super::method::PurgeMethod>,
     /// Nothing around the cache looks at a response's header before it is written.
     pub(crate) is_bare: bool,
 }

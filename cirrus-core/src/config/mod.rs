@@ -27,7 +27,7 @@ pub use model::{
     CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
     ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
+    OriginConfig, OriginProtocol, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
     RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig,
     SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::supervise::Tasks;
+use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights};
 use crate::clock::Clock;
 use crate::config::Live;
@@ -21,6 +22,8 @@ pub(crate) struct Engine {
     pub(crate) live: Live,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Option<Arc<dyn CacheStore>>,
+    /// Removes from the store what operators and origins want removed.
+    pub(crate) purger: Option<Purger>,
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
@@ -55,6 +58,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine with an empty configuration and one worker.
     pub(crate) fn testing(clock: Arc<dyn Clock>, store: Option<Arc<dyn CacheStore>>) -> Arc<Self> {
+        use crate::cache::purger::Doer;
         use crate::config::{Abilities, Compiler, Config};
         let sites = Arc::new(Sites::new(1));
         let compiler = Compiler {
@@ -68,6 +72,7 @@ impl Engine {
         Arc::new(Self {
             live: Live::new(snapshot),
             clock,
+            purger: store.clone().map(|store| Purger::new(Doer::new(store), None)),
             store,
             discovery: None,
             flights: Flights::default(),

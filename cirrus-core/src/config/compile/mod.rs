@@ -12,7 +12,7 @@ use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
-use crate::cache::Rules as CacheRules;
+use crate::cache::{PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
@@ -330,6 +330,7 @@ impl SiteParts<'_> {
                 || routes
                     .iter()
                     .any(|route| route.cache.as_ref().is_some_and(|cache| cache.enable)),
+            purge: cache.purge.as_ref().map(PurgeMethod::new),
             is_bare: changes.is_bare,
         };
         middleware::upstream(rules, changes, cluster)

@@ -2,6 +2,7 @@
 
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
+use super::purging::PurgeMethodConfig;
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
     HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
@@ -93,6 +94,8 @@ pub struct SiteCacheConfig {
     pub enable: bool,
     /// Freshness for responses that say nothing about theirs. By default they are not stored.
     pub default_ttl: Option<Period>,
+    /// Who may purge with the method PURGE. By default nobody.
+    pub purge: Option<PurgeMethodConfig>,
 }
 
 /// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond` and `files`.

@@ -1,0 +1,107 @@
+//! The one way to purge, whoever asks for it: by API, by method, or by the log.
+
+use std::sync::Arc;
+
+use super::log::Following;
+use super::purge::{Mode, Purge, Purged};
+use super::selection::PurgeKind;
+use super::store::{CacheStore, StoreError};
+use crate::error::BoxError;
+use crate::metrics::Counter;
+
+/// Purges the store, counts it and says so in the log.
+pub(crate) struct Doer {
+    store: Arc<dyn CacheStore>,
+    /// By kind.
+    counts: [Counter; PurgeKind::ALL.len()],
+}
+
+/// Purges this edge, or, through a log, all that follow it.
+pub(crate) struct Purger {
+    doer: Arc<Doer>,
+    log: Option<Following>,
+}
+
+/// How a purge that was asked for went.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// It is done.
+    Done(Purged),
+    /// It is in the log, and done here as well.
+    Logged,
+    /// It is in the log, which this edge has not read so far yet.
+    Pending,
+    /// The store could not.
+    Failed(String),
+}
+
+// === impl Doer ===
+
+impl Doer {
+    pub(crate) fn new(store: Arc<dyn CacheStore>) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            counts: Default::default(),
+        })
+    }
+
+    /// `who` asks for it, for those who read the log.
+    pub(crate) async fn carry_out(&self, purge: &Purge, who: &str) -> Result<Purged, StoreError> {
+        let purged = self.store.purge(purge).await?;
+        let kind = purge.what.kind();
+        self.counts[kind as usize].add(1);
+        let (kind, what) = (kind.word(), purge.what.to_string());
+        let (soft, objects) = (purge.mode == Mode::Soft, purged.objects);
+        tracing::info!(who, kind, ?what, soft, objects, "purged");
+        Ok(purged)
+    }
+}
+
+// === impl Purger ===
+
+impl Purger {
+    pub(crate) fn new(doer: Arc<Doer>, log: Option<Following>) -> Self {
+        Self { doer, log }
+    }
+
+    /// Purges, in order; an outcome for each.
+    ///
+    /// # Errors
+    ///
+    /// The log takes nothing: then nothing has been purged.
+    pub(crate) async fn purge(
+        &self,
+        purges: &[Purge],
+        who: &str,
+    ) -> Result<Vec<Outcome>, BoxError> {
+        if let Some(log) = &self.log {
+            for purge in purges {
+                let (kind, what) = (purge.what.kind().word(), purge.what.to_string());
+                tracing::info!(who, kind, ?what, "a purge for the log");
+            }
+            let is_done = log.append(purges).await?;
+            let each = || match is_done {
+                true => Outcome::Logged,
+                false => Outcome::Pending,
+            };
+            return Ok(purges.iter().map(|_| each()).collect());
+        }
+        let mut outcomes = Vec::with_capacity(purges.len());
+        for purge in purges {
+            outcomes.push(match self.doer.carry_out(purge, who).await {
+                Ok(purged) => Outcome::Done(purged),
+                Err(error) => Outcome::Failed(error.to_string()),
+            });
+        }
+        Ok(outcomes)
+    }
+
+    pub(crate) fn log(&self) -> Option<&Following> {
+        self.log.as_ref()
+    }
+
+    /// How many purges there were, by kind.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); PurgeKind::ALL.len()] {
+        PurgeKind::ALL.map(|kind| (kind.word(), self.doer.counts[kind as usize].get()))
+    }
+}
