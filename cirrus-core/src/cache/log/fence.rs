@@ -58,11 +58,6 @@ impl Fence {
         self.hidden.store(0, Ordering::Release);
     }
 
-    /// What is behind the fence.
-    pub(crate) fn store(&self) -> &Arc<dyn CacheStore> {
-        &self.inner
-    }
-
     async fn lookup_new(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         let mut found = self.inner.lookup(key).await?;
         // Only now: what was hidden while the store looked may be seen since.
