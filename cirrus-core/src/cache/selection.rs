@@ -135,13 +135,7 @@ impl fmt::Display for Selection {
 // === impl PurgeKind ===
 
 impl PurgeKind {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Url,
-        Self::Prefix,
-        Self::Tag,
-        Self::Host,
-        Self::All,
-    ];
+    pub(crate) const ALL: [Self; 5] = [Self::Url, Self::Prefix, Self::Tag, Self::Host, Self::All];
 
     /// Its label in metrics and answers.
     pub(crate) fn word(self) -> &'static str {
@@ -295,7 +289,10 @@ mod tests {
     #[test]
     fn a_url_is_written_as_requests_are() {
         for (text, expected) in [
-            ("https://Shop.Example:443/a/../b%7e?q=%7e#top", "https://shop.example/b~?q=%7e"),
+            (
+                "https://Shop.Example:443/a/../b%7e?q=%7e#top",
+                "https://shop.example/b~?q=%7e",
+            ),
             ("http://shop.example", "http://shop.example/"),
             ("http://shop.example?x", "http://shop.example/?x"),
             ("http://shop.example:443/", "http://shop.example:443/"),

@@ -27,9 +27,10 @@ pub use model::{
     CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
     ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, OriginProtocol, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig,
-    SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    OriginConfig, OriginProtocol, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig,
+    RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol,
+    ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

@@ -4,9 +4,9 @@ use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
     CertificatesConfig, ClusterConfig, CompressionConfig, ConcurrencyConfig, Config, CorsConfig,
     FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig,
-    ListenConfig, OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig, UpstreamTlsConfig,
+    ListenConfig, OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig,
+    RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,

@@ -11,9 +11,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::engine::Engine;
-use super::purging;
 use super::plug::{Plug, Plugged};
 use super::proxy::Proxy;
+use super::purging;
 use super::running::{Running, start};
 use super::supervise::{Drain, Tasks};
 use super::worker::Worker;
@@ -222,7 +222,8 @@ impl Builder {
                 source,
             }
         })?;
-        let purging = purging::begin(self.store, self.purge_log, &config, &tasks, &background).await;
+        let purging =
+            purging::begin(self.store, self.purge_log, &config, &tasks, &background).await;
         let engine = Arc::new(Engine {
             live: Live::new(first),
             clock: self.clock,

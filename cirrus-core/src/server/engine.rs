@@ -72,7 +72,9 @@ impl Engine {
         Arc::new(Self {
             live: Live::new(snapshot),
             clock,
-            purger: store.clone().map(|store| Purger::new(Doer::new(store), None)),
+            purger: store
+                .clone()
+                .map(|store| Purger::new(Doer::new(store), None)),
             store,
             discovery: None,
             flights: Flights::default(),

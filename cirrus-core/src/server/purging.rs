@@ -49,7 +49,9 @@ pub(super) async fn begin(
     let (reader, following) = Reader::new(log, Arc::clone(&fence), Arc::clone(&doer), grace);
     tasks.spawn(reader.run(background.clone()));
     if !following.caught_up(CATCH_UP).await {
-        tracing::warn!("the purge log is not read to its end yet; what is stored is not used until it is");
+        tracing::warn!(
+            "the purge log is not read to its end yet; what is stored is not used until it is"
+        );
     }
     Purging {
         store: Some(fence),

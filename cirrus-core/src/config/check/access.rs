@@ -6,8 +6,8 @@ use std::path::Path;
 use super::site::OURS;
 use crate::config::faults::Faults;
 use crate::config::model::{
-    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig, RouteConfig, SiteCacheConfig,
-    SiteConfig,
+    AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig, RouteConfig,
+    SiteCacheConfig, SiteConfig,
 };
 use crate::config::value::HeaderTitle;
 use crate::middleware::access::{jwks_fault, keys_fault, name_fault, users_fault};

@@ -20,9 +20,9 @@ pub use content::{
     RewriteConfig,
 };
 use ipnet::IpNet;
+pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, SiteConfig,

@@ -27,9 +27,9 @@ pub(crate) use check_file::{jwks_fault, keys_fault, users_fault};
 pub(crate) use entries::name_fault;
 pub(crate) use forward_auth::ForwardAuth;
 pub(crate) use jwt::Jwt;
-pub(crate) use parameter::decoded;
 #[cfg(fuzzing)]
 pub use jwt::fuzz::jwt;
+pub(crate) use parameter::decoded;
 
 use super::{Context, Handler};
 use crate::body::{Request, Response};

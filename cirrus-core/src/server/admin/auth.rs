@@ -104,7 +104,9 @@ impl Auth {
 /// A page in a browser can send forms and plain text anywhere, JSON only where the answer to a preflight lets it; here none
 /// does.
 fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
-    let form = headers.get(CONTENT_TYPE).and_then(|form| form.to_str().ok());
+    let form = headers
+        .get(CONTENT_TYPE)
+        .and_then(|form| form.to_str().ok());
     let form = form.and_then(|form| form.split(';').next());
     match form.map(str::trim) {
         Some(form) if form.eq_ignore_ascii_case("application/json") => Ok(()),
@@ -134,7 +136,11 @@ mod tests {
         Auth::new(Some(&toml::from_str(config).unwrap()))
     }
 
-    fn asked(auth: &Auth, action: Action, lines: &[(&'static str, &'static str)]) -> Result<String, u16> {
+    fn asked(
+        auth: &Auth,
+        action: Action,
+        lines: &[(&'static str, &'static str)],
+    ) -> Result<String, u16> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
@@ -158,7 +164,10 @@ mod tests {
     fn reading_on_this_machine_needs_nothing() {
         let auth = auth("address = \"127.0.0.1:1\"");
         assert!(asked(&auth, Action::Config, &[]).is_ok());
-        assert_eq!(asked(&auth, Action::Config, &[("host", "evil.example")]), Err(421));
+        assert_eq!(
+            asked(&auth, Action::Config, &[("host", "evil.example")]),
+            Err(421)
+        );
     }
 
     #[test]
@@ -166,10 +175,23 @@ mod tests {
         let none = auth("address = \"127.0.0.1:1\"");
         assert_eq!(asked(&none, Action::Purge, &[JSON, RIGHT]), Err(403));
         let auth = auth(&format!("address = \"127.0.0.1:1\"\n{TOKENS}"));
-        assert_eq!(asked(&auth, Action::Purge, &[JSON, RIGHT]), Ok("ci from 127.0.0.1:5".into()));
-        for wrong in ["Bearer secre", "Bearer", "Basic secret", "Bearer secret secret", ""] {
+        assert_eq!(
+            asked(&auth, Action::Purge, &[JSON, RIGHT]),
+            Ok("ci from 127.0.0.1:5".into())
+        );
+        for wrong in [
+            "Bearer secre",
+            "Bearer",
+            "Basic secret",
+            "Bearer secret secret",
+            "",
+        ] {
             let wrong = ("authorization", wrong);
-            assert_eq!(asked(&auth, Action::Purge, &[JSON, wrong]), Err(401), "{wrong:?}");
+            assert_eq!(
+                asked(&auth, Action::Purge, &[JSON, wrong]),
+                Err(401),
+                "{wrong:?}"
+            );
             assert_eq!(asked(&auth, Action::PrefetchCancel, &[wrong]), Err(401));
         }
         assert_eq!(asked(&auth, Action::Purge, &[JSON, RIGHT, RIGHT]), Err(401));
@@ -179,12 +201,31 @@ mod tests {
     #[test]
     fn browsers_cannot_be_made_to_change_anything() {
         let auth = auth("address = \"127.0.0.1:1\"\nopen = true");
-        assert!(asked(&auth, Action::Purge, &[("content-type", "Application/JSON; charset=utf-8")]).is_ok());
-        for form in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""] {
-            assert_eq!(asked(&auth, Action::Purge, &[("content-type", form)]), Err(415), "{form}");
+        assert!(
+            asked(
+                &auth,
+                Action::Purge,
+                &[("content-type", "Application/JSON; charset=utf-8")]
+            )
+            .is_ok()
+        );
+        for form in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "",
+        ] {
+            assert_eq!(
+                asked(&auth, Action::Purge, &[("content-type", form)]),
+                Err(415),
+                "{form}"
+            );
         }
         assert_eq!(asked(&auth, Action::Purge, &[]), Err(415));
-        assert_eq!(asked(&auth, Action::Purge, &[JSON, ("host", "evil.example")]), Err(421));
+        assert_eq!(
+            asked(&auth, Action::Purge, &[JSON, ("host", "evil.example")]),
+            Err(421)
+        );
     }
 
     #[test]
@@ -193,7 +234,12 @@ mod tests {
         let named = ("host", "edge.example");
         assert!(asked(&auth, Action::Health, &[named]).is_ok());
         assert!(asked(&auth, Action::Ready, &[named]).is_ok());
-        for action in [Action::Metrics, Action::Config, Action::Cache, Action::Lookup] {
+        for action in [
+            Action::Metrics,
+            Action::Config,
+            Action::Cache,
+            Action::Lookup,
+        ] {
             assert_eq!(asked(&auth, action, &[named]), Err(401));
             assert!(asked(&auth, action, &[named, RIGHT]).is_ok());
         }

@@ -41,13 +41,13 @@ impl State {
     /// Every variant of a URL.
     pub(super) async fn lookup(&self, query: Option<&str>) -> Result<Response, Problem> {
         let store = self.engine.store.as_ref().ok_or_else(no_store)?;
-        let url = parameter(query, "url").ok_or_else(|| {
-            Problem::bad("which URL? `?url=https%3A%2F%2Fshop.example%2Fpage`")
-        })?;
+        let url = parameter(query, "url")
+            .ok_or_else(|| Problem::bad("which URL? `?url=https%3A%2F%2Fshop.example%2Fpage`"))?;
         let key = key_of(&url).map_err(|error| Problem::bad(format!("{url}: {error}")))?;
-        let found = store.lookup(&key).await.map_err(|error| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        })?;
+        let found = store
+            .lookup(&key)
+            .await
+            .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
         let now = self.engine.clock.now();
         let variants: Vec<_> = found.iter().map(|stored| variant(stored, now)).collect();
         Ok(json(
@@ -59,7 +59,9 @@ impl State {
 fn variant(stored: &Stored, now: Timestamp) -> Value {
     let (meta, freshness) = (&stored.meta, &stored.meta.freshness);
     let vary = meta.vary.0.iter().map(|(name, value)| {
-        let value = value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let value = value
+            .as_ref()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         json!({"name": name.as_str(), "value": value})
     });
     let tags: Vec<&str> = meta.tags.iter().map(|tag| &**tag).collect();

@@ -84,7 +84,9 @@ impl State {
         let found = route::find(&head.method, head.uri.path());
         // Whom nothing is told is not told either what there is.
         let action = found.as_ref().map_or(Action::Config, |(action, _)| *action);
-        let who = self.auth.permit(action, &head.method, &head.headers, peer)?;
+        let who = self
+            .auth
+            .permit(action, &head.method, &head.headers, peer)?;
         let (action, id) = found?;
         match action {
             Action::Metrics => Ok(self.metrics()),

@@ -64,7 +64,9 @@ fn answer(items: &[Item], outcomes: Vec<Outcome>, mode: Mode) -> Result<Response
     let (mut results, mut failed) = (Vec::with_capacity(items.len()), 0);
     for (kind, text, what) in items {
         let mut result = match what {
-            Ok(_) => outcomes.next().map_or(Value::Null, |outcome| told(&outcome)),
+            Ok(_) => outcomes
+                .next()
+                .map_or(Value::Null, |outcome| told(&outcome)),
             Err(error) => json!({"result": "failed", "error": error.to_string()}),
         };
         failed += usize::from(result["result"] == "failed");
@@ -73,7 +75,9 @@ fn answer(items: &[Item], outcomes: Vec<Outcome>, mode: Mode) -> Result<Response
         results.push(result);
     }
     if failed == 0 {
-        return Ok(json(&json!({"soft": mode == Mode::Soft, "results": results})));
+        return Ok(json(
+            &json!({"soft": mode == Mode::Soft, "results": results}),
+        ));
     }
     let detail = format!("{failed} of {} could not be purged", items.len());
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("results", results))

@@ -125,12 +125,23 @@ mod tests {
 
     #[test]
     fn by_path_and_method() {
-        assert_eq!(found("HEAD", "/metrics"), Ok((Action::Metrics, String::new())));
+        assert_eq!(
+            found("HEAD", "/metrics"),
+            Ok((Action::Metrics, String::new()))
+        );
         let path = "/api/v1/cache/prefetch/7";
-        assert_eq!(found("DELETE", path), Ok((Action::PrefetchCancel, "7".into())));
+        assert_eq!(
+            found("DELETE", path),
+            Ok((Action::PrefetchCancel, "7".into()))
+        );
         assert_eq!(found("POST", "/metrics"), Err(405));
         assert_eq!(found("GET", "/api/v1/cache/purge"), Err(405));
-        for path in ["/", "/metrics/", "/api/v1/cache/prefetch/", "/api/v1/cache/prefetch/7/8"] {
+        for path in [
+            "/",
+            "/metrics/",
+            "/api/v1/cache/prefetch/",
+            "/api/v1/cache/prefetch/7/8",
+        ] {
             assert_eq!(found("GET", path), Err(404), "{path}");
         }
     }
