@@ -3,7 +3,9 @@
 mod check;
 mod completions;
 mod demo;
+mod prefetch;
 mod proxy;
+mod purge;
 mod run;
 mod schema;
 mod values;
@@ -26,9 +28,11 @@ Examples:
   cirrus proxy --to http://127.0.0.1:3000      put a cache in front of a program
   cirrus check --config cirrus.toml            look for mistakes
   cirrus run --config cirrus.toml              serve what a file says
+  cirrus purge https://shop.example/page       remove a page from the cache
 
 Environment:
   CIRRUS_LOG   what is logged to standard error, such as `debug` or `info,cirrus_core=debug` [default: info]
+  CIRRUS_TOKEN the token for an edge's admin listener: `purge`, `prefetch`
   NO_COLOR     no colours, even on a terminal"
 )]
 pub(crate) struct Cli {
@@ -42,6 +46,8 @@ enum Command {
     Proxy(proxy::Proxy),
     Run(run::Run),
     Check(check::Check),
+    Purge(purge::Purge),
+    Prefetch(prefetch::Prefetch),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Version(version::Version),
@@ -61,6 +67,8 @@ impl Cli {
             Command::Proxy(command) => command.run(),
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Purge(command) => command.run(),
+            Command::Prefetch(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Version(command) => command.run(),

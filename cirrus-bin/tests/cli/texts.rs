@@ -28,6 +28,8 @@ fn every_command_has_help() {
         "proxy",
         "run",
         "check",
+        "purge",
+        "prefetch",
         "schema",
         "completions",
         "version",
