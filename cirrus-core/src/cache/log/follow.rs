@@ -17,7 +17,10 @@ use crate::server::Drain;
 /// How long whoever purges waits for this edge to have done what was appended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For how long a log that says nothing is taken for one without purges.
+/// How long a log that can be read may say nothing: twice what it is allowed.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// For how long a log that cannot be read is taken for one without purges.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grace(pub(crate) Duration);
 
@@ -102,7 +105,7 @@ impl Reader {
         };
         let mut updates = self.log.follow(after);
         loop {
-            let update = match self.deadline() {
+            let update = match self.deadline(self.grace.0.max(SILENCE)) {
                 Some(deadline) => match timeout_at(deadline, updates.next()).await {
                     Ok(update) => update,
                     Err(_) => {
@@ -120,15 +123,15 @@ impl Reader {
         }
     }
 
-    /// When the fence closes unless the log has said something; `None` while it is closed.
-    fn deadline(&self) -> Option<Instant> {
+    /// When the fence closes unless everything has been read once more; `None` while it is closed.
+    fn deadline(&self, grace: Duration) -> Option<Instant> {
         let current = self.progress.borrow().current?;
-        self.fence.is_open().then(|| current + self.grace.0)
+        self.fence.is_open().then(|| current + grace)
     }
 
     /// Closes the fence in time while nobody reads.
     async fn watch_grace(&self) -> std::convert::Infallible {
-        if let Some(deadline) = self.deadline() {
+        if let Some(deadline) = self.deadline(self.grace.0) {
             tokio::time::sleep_until(deadline).await;
             self.lose_sight().await;
         }
