@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod proxy;
+mod purge;
 mod run;
 mod support;
 mod texts;
