@@ -32,11 +32,11 @@ async fn one_label_among_many_objects_is_purged_within_a_millisecond() {
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    println!(
-        "{stored} objects: median {:?}, most {:?}",
-        times[50], times[99]
+    let median = times[times.len() / 2];
+    assert!(
+        median < Duration::from_millis(1),
+        "{median:?} with {stored} objects"
     );
-    assert!(times[50] < Duration::from_millis(1), "{:?}", times[50]);
     assert!(store.lookup(&key(5)).await.unwrap().is_empty());
     assert_eq!(store.lookup(&key(objects - 1)).await.unwrap().len(), 1);
 }

@@ -27,7 +27,10 @@ async fn ask(proxy: &proxy::Running, method: &str, path: &str, body: &Value) -> 
     };
     let lines = "content-type: application/json\r\n";
     let reply = operator.ask(method, path, lines, text.as_bytes()).await;
-    (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    (
+        reply.status,
+        serde_json::from_slice(&reply.body).expect("JSON"),
+    )
 }
 
 async fn ended(proxy: &proxy::Running, id: &Value) -> Value {

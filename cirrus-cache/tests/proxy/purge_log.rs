@@ -25,7 +25,7 @@ impl Site {
         });
         let clock = proxy::new("").clock();
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().expect("a directory"),
             origin: origin.run().await,
             store: crate::store(&clock, 16 * MIB, MIB),
         }
@@ -36,7 +36,7 @@ impl Site {
     }
 
     fn log(&self) -> FileLog {
-        FileLog::open(self.path("log")).unwrap()
+        FileLog::open(self.path("log")).expect("a log")
     }
 
     /// An edge with a name, which goes on where the last one of this name was.

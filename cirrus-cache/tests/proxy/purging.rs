@@ -47,7 +47,10 @@ async fn purge(proxy: &proxy::Running, what: &Value) -> (u16, Value) {
     let lines = format!("{JSON}{TOKEN}");
     let mut operator = operator(proxy);
     let reply = operator.ask("POST", PURGE, &lines, body.as_bytes()).await;
-    (reply.status, serde_json::from_slice(&reply.body).unwrap())
+    (
+        reply.status,
+        serde_json::from_slice(&reply.body).expect("JSON"),
+    )
 }
 
 /// Has these stored, each in two languages; which of them are hits?
@@ -64,9 +67,9 @@ async fn hits(client: &mut Client, paths: &[&str]) -> Vec<bool> {
 
 fn problem(reply: &Reply) -> String {
     assert_eq!(reply.header("content-type"), "application/problem+json");
-    let problem: Value = serde_json::from_slice(&reply.body).unwrap();
+    let problem: Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(problem["status"], reply.status);
-    problem["detail"].as_str().unwrap().to_owned()
+    problem["detail"].as_str().expect("a detail").to_owned()
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ use crate::server::{Drain, Tasks};
 
 const GRACE: Duration = Duration::from_secs(30);
 
+type Says = UnboundedSender<Result<LogUpdate, BoxError>>;
+
 /// Objects that are there, or purged.
 #[derive(Default)]
 struct Shelf {
@@ -31,7 +33,8 @@ struct Shelf {
 /// A log that says what the test says, to whoever follows it last.
 #[derive(Default)]
 struct Script {
-    followers: Mutex<Vec<(Option<u64>, UnboundedSender<Result<LogUpdate, BoxError>>)>>,
+    /// Each with where it goes on.
+    followers: Mutex<Vec<(Option<u64>, Says)>>,
     kept: Mutex<Option<LogPosition>>,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Auth {
 impl Auth {
     pub(super) fn new(config: Option<&AdminConfig>) -> Self {
         let tokens = config.into_iter().flat_map(|config| &config.tokens);
-        let tokens = tokens.map(|(name, hash)| (name.as_str().into(), hash.clone()));
+        let tokens = tokens.map(|(name, hash)| (name.as_str().into(), *hash));
         Self {
             tokens: tokens.collect(),
             is_open: config.is_some_and(|config| config.open),
