@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use cirrus_core::cache::Selection;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -64,7 +65,7 @@ async fn purges_come_in_order_and_once() {
     );
     let soft = Purge::soft(Selection::of_url("https://shop.example/x").unwrap());
     // By somebody else, whom nobody here hears of before the next look.
-    let position = other.append_blocking(&[soft.clone()]).unwrap();
+    let position = other.append_blocking(std::slice::from_ref(&soft)).unwrap();
     assert_eq!(purges(&heard(&mut updates).await[0]), (&[soft][..], 3));
     assert_eq!(heard(&mut updates).await, []);
     assert_eq!(resumed(&log, &position).await, []);
@@ -162,7 +163,7 @@ async fn a_long_log_keeps_its_newer_half() {
     let (mut got, mut sent) = (Vec::new(), Vec::new());
     for number in 0..300 {
         let purge = tag(&number.to_string());
-        log.append_blocking(&[purge.clone()]).unwrap();
+        log.append_blocking(std::slice::from_ref(&purge)).unwrap();
         sent.push(purge);
         if number % 7 == 0 || number == 299 {
             let updates = reader.look().unwrap();
@@ -215,4 +216,44 @@ fn many_writers_take_turns() {
     });
     let position = place.log().append_blocking(&[]).unwrap();
     assert_eq!((position.number, place.text().lines().count()), (100, 101));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever happened to the file: whoever has done `done` purges gets all the others that are in it, or hears that
+    /// some are lost; and it can be appended to.
+    #[test]
+    fn nothing_is_passed_over_silently(
+        damage in prop::collection::vec((0..400usize, any::<u8>()), 0..3), cut in 0..500usize, done in 0..6u64,
+    ) {
+        let place = Place::new();
+        let log = place.log();
+        let all: Vec<_> = (0..5).map(|n| tag(&n.to_string())).collect();
+        let name = log.append_blocking(&all).unwrap().log;
+        let mut text = std::fs::read(place.file()).unwrap();
+        let (whole, len) = (text.clone(), text.len());
+        text.truncate(cut.max(1));
+        for (at, byte) in damage {
+            if let Some(place) = text.get_mut(at) {
+                *place = byte;
+            }
+        }
+        std::fs::write(place.file(), &text).unwrap();
+        let position = LogPosition::new(name, done.min(5));
+        let mut reader = Reader::new(&place.file(), Some(position));
+        let updates = reader.look().unwrap_or_default();
+        let is_lost = updates.iter().any(|update| matches!(update, LogUpdate::Lost(_)));
+        if text == whole && !is_lost {
+            let given: usize = updates.iter().filter(|update| **update != LogUpdate::Current)
+                .map(|update| purges(update).0.len()).sum();
+            prop_assert_eq!(given as u64, 5 - done.min(5));
+        }
+        if cut < len && !is_lost && !updates.is_empty() {
+            // It was cut behind what is done.
+            let last = text.iter().filter(|byte| **byte == b'\n').count() as u64 - 1;
+            prop_assert!(done.min(5) <= last, "{} of {}", done, last);
+        }
+        let _ = log.append_blocking(&[tag("next")]);
+    }
 }
