@@ -1,5 +1,6 @@
 //! The reference binary of Cirrus: arguments → wiring → run.
 
+mod admin;
 mod commands;
 mod failure;
 mod findings;

@@ -21,9 +21,9 @@ pub(crate) struct Signals {
 }
 
 /// Runs `work` on a runtime for background work, and ends what is left of it.
-pub(crate) fn block_on<F>(work: F) -> Result<(), Failure>
+pub(crate) fn block_on<F, T>(work: F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<(), Failure>>,
+    F: Future<Output = Result<T, Failure>>,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use cirrus_cache::MemoryStore;
+use cirrus_cache::{FileLog, MemoryStore};
 use cirrus_core::config::{
     Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, Faults, Format, OriginUrl,
-    Size,
+    PurgeLogConfig, Size,
 };
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
@@ -32,7 +32,10 @@ pub(crate) struct Edge<'a> {
 ///
 /// A part cannot be had. Faults of the configuration itself are found by the builder.
 pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Builder, BoxError> {
-    let builder = Server::builder().config(source).cache(store(&config.cache));
+    let mut builder = Server::builder().config(source).cache(store(&config.cache));
+    if let Some(log) = &config.cache.purge_log {
+        builder = builder.purge_log(purge_log(log)?);
+    }
     Ok(match certificates(&config.certificates)? {
         Some(chain) => builder.certs(chain),
         None => builder,
@@ -54,6 +57,14 @@ fn store(config: &CacheConfig) -> MemoryStore {
         Some(size) => builder.max_object(size.bytes()).build(),
         None => builder.build(),
     }
+}
+
+fn purge_log(config: &PurgeLogConfig) -> Result<FileLog, BoxError> {
+    let log = FileLog::open(&config.file)?;
+    Ok(match &config.position {
+        Some(position) => log.keeping(position),
+        None => log,
+    })
 }
 
 /// The directory first; a certificate made up on the spot only for names that it does not cover.

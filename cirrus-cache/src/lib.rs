@@ -1,7 +1,10 @@
 //! Places where Cirrus keeps responses.
 //!
-//! Each is a [`CacheStore`](cirrus_core::cache::CacheStore): [`MemoryStore`] keeps them in memory.
+//! Each is a [`CacheStore`](cirrus_core::cache::CacheStore): [`MemoryStore`] keeps them in memory. [`FileLog`] is a log of
+//! purges that several edges follow.
 
+mod file_log;
 mod memory;
 
+pub use file_log::FileLog;
 pub use memory::{MemoryStore, MemoryStoreBuilder};

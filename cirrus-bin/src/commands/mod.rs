@@ -4,7 +4,9 @@ mod check;
 mod completions;
 mod demo;
 mod explain;
+mod prefetch;
 mod proxy;
+mod purge;
 mod run;
 mod schema;
 mod values;
@@ -28,9 +30,11 @@ Examples:
   cirrus check --config cirrus.toml            look for mistakes
   cirrus run --config cirrus.toml              serve what a file says
   cirrus explain --config cirrus.toml URL      tell what it makes of a request
+  cirrus purge https://shop.example/page       remove a page from the cache
 
 Environment:
   CIRRUS_LOG   what is logged to standard error, such as `debug` or `info,cirrus_core=debug` [default: info]
+  CIRRUS_TOKEN the token for an edge's admin listener: `purge`, `prefetch`
   NO_COLOR     no colours, even on a terminal"
 )]
 pub(crate) struct Cli {
@@ -45,6 +49,8 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Explain(explain::Explain),
+    Purge(purge::Purge),
+    Prefetch(prefetch::Prefetch),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Version(version::Version),
@@ -65,6 +71,8 @@ impl Cli {
             Command::Run(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Explain(command) => command.run(),
+            Command::Purge(command) => command.run(),
+            Command::Prefetch(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Version(command) => command.run(),

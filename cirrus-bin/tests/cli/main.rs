@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod proxy;
+mod purge;
 mod run;
 mod support;
 mod texts;

@@ -35,7 +35,13 @@ pub(crate) fn cirrus(directory: &Path) -> assert_cmd::Command {
     command
 }
 
-const SETTINGS: [&str; 4] = ["CIRRUS_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+const SETTINGS: [&str; 5] = [
+    "CIRRUS_LOG",
+    "CIRRUS_TOKEN",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+];
 
 /// Everything that a run to the end has said, for a snapshot.
 pub(crate) fn told(command: &mut assert_cmd::Command) -> String {

@@ -29,6 +29,8 @@ fn every_command_has_help() {
         "run",
         "check",
         "explain",
+        "purge",
+        "prefetch",
         "schema",
         "completions",
         "version",

@@ -11,6 +11,7 @@ use super::invalidate::{affected, has_changed};
 use super::key::CacheKey;
 use super::keying::selections_of;
 use super::lookups::Lookups;
+use super::method;
 use super::outage::{Call, PURGE_LIMIT, until};
 use super::outcome::{CACHE_STATUS, Forward, Forwarded, show_key};
 use super::policy::{Intent, Reason, Rules};
@@ -141,6 +142,9 @@ async fn answer<S: Handler>(
         Intent::Unsafe => match request.uri().path_and_query() {
             Some(target) => {
                 let key = CacheKey::new(cx.scheme, cx.host.as_str(), target);
+                if method::is_purge(request.method()) {
+                    return Box::pin(method::answer(&shared.rules, cx, key, request)).await;
+                }
                 Box::pin(change(shared, cx, &key, request)).await
             }
             None => Box::pin(pass(shared, cx, request, no_target())).await,

@@ -36,6 +36,8 @@ pub struct Rules {
     pub invalidate: bool,
     /// Fetches and stores large responses in parts of this many bytes. Default: as a whole.
     pub slice: Option<u64>,
+    /// Who may purge with the method PURGE.
+    pub(crate) purge: Option<super::method::PurgeMethod>,
     /// Nothing around the cache looks at a response's header before it is written.
     pub(crate) is_bare: bool,
     /// How long responses are fresh, beyond `default_ttl`.

@@ -26,6 +26,7 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Now, in the order of this store's purges: taken before the origin is asked, and given back in [`Meta::asked`],
     /// so that a purge that comes while the origin answers concerns the answer. From memory, without I/O: a store that
     /// follows a log of purges gives the last one it has applied.
+    /// Every purge moves it on, also over a restart that the store survives: what is asked for later has a later one.
     fn moment(&self) -> Moment;
 
     /// Begins to store a response: readable at once while it grows; only [`Fill::finish`] retires the variant

@@ -28,9 +28,9 @@ pub use model::{
     ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
     CorsConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm,
     JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
-    RateLimitConfig, RedirectConfig, RequestCacheControl, RequestIdConfig, RespondConfig,
-    RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig,
-    SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RequestCacheControl,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig,
+    SetCookie, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

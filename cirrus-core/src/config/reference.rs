@@ -5,8 +5,9 @@ use super::model::{
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
     CompressionConfig, ConcurrencyConfig, Config, CorsConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig, RespondConfig, RewriteConfig,
-    RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
+    SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
@@ -314,6 +315,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<ServerConfig>(),
         keys_of::<LimitsConfig>(),
         keys_of::<CacheConfig>(),
+        keys_of::<PurgeLogConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),
         keys_of::<ClusterConfig>(),
@@ -327,6 +329,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<CacheKeyConfig>(),
         keys_of::<CacheKeyQueryConfig>(),
         keys_of::<CacheBypassConfig>(),
+        keys_of::<PurgeMethodConfig>(),
         keys_of::<RouteConfig>(),
         keys_of::<RedirectConfig>(),
         keys_of::<RespondConfig>(),

@@ -33,6 +33,7 @@ struct Snapshot {
     clusters: Vec<(String, usize, usize, Option<f64>)>,
     durations: Vec<Histogram>,
     access_refused: Vec<(&'static str, u64)>,
+    purges: Vec<(&'static str, u64)>,
 }
 
 /// How many durations there were in all, and in each bucket.
@@ -86,6 +87,7 @@ impl Snapshot {
                 .collect(),
             clusters: clusters.collect(),
             access_refused: access_refused(state),
+            purges: purges(state),
             durations: vec![
                 durations(names::DURATION, state, |cells| &cells.durations),
                 durations(names::UPSTREAM_DURATION, state, |cells| {
@@ -180,6 +182,7 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
             state.status.source_errors.get() as f64,
         ),
     ];
+    purging(state, &mut numbers);
     if let Some(usage) = engine.store.as_ref().and_then(|store| store.usage()) {
         numbers.extend([
             gauge(names::CACHE_BYTES, usage.bytes as f64),
@@ -189,6 +192,34 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         ]);
     }
     numbers
+}
+
+/// What is purged and fetched beforehand, where there is a store.
+fn purging(state: &State, numbers: &mut Vec<(Metric, Kind, f64)>) {
+    let Some(purger) = &state.engine.purger else {
+        return;
+    };
+    let counts = &state.prefetches.counts;
+    let counter = |metric, counter: &Counter| (metric, Kind::Counter, counter.get() as f64);
+    numbers.extend([
+        counter(names::CACHE_PREFETCHED, &counts.done),
+        counter(names::CACHE_PREFETCH_FAILURES, &counts.failed),
+    ]);
+    let Some(log) = purger.log() else { return };
+    let gauge = |metric, value: f64| (metric, Kind::Gauge, value);
+    if let Some(position) = log.position() {
+        numbers.push(gauge(names::PURGE_LOG_POSITION, position.number as f64));
+    }
+    if let Some(age) = log.age() {
+        numbers.push(gauge(names::PURGE_LOG_AGE, age.as_secs_f64()));
+    }
+    let fenced = f64::from(u8::from(log.is_fenced()));
+    numbers.push(gauge(names::PURGE_LOG_FENCED, fenced));
+}
+
+fn purges(state: &State) -> Vec<(&'static str, u64)> {
+    let purger = state.engine.purger.as_ref();
+    purger.map_or_else(Vec::new, |purger| purger.counts().to_vec())
 }
 
 fn access_refused(state: &State) -> Vec<(&'static str, u64)> {
@@ -267,6 +298,13 @@ impl Collector for Scrape {
                 &[("reason", (*reason).to_owned())],
                 ConstCounter::new(*count),
             )?;
+        }
+        if !snapshot.purges.is_empty() {
+            let mut purges = describe(&mut encoder, names::CACHE_PURGES, counter)?;
+            for (kind, count) in &snapshot.purges {
+                let labels = [("kind", (*kind).to_owned())];
+                one(&mut purges, &labels, ConstCounter::new(*count))?;
+            }
         }
         self.clusters(&mut encoder)?;
         for Histogram {

@@ -61,6 +61,12 @@ metrics! {
     CACHE_CAPACITY = "cirrus_cache_capacity_bytes", "Bytes the store may use.";
     CACHE_OBJECTS = "cirrus_cache_objects", "Responses in the store.";
     CACHE_EVICTED = "cirrus_cache_evicted", "Responses removed to make room.";
+    CACHE_PURGES = "cirrus_cache_purges", "Purges done, by kind (url, prefix, tag, host, all).";
+    CACHE_PREFETCHED = "cirrus_cache_prefetched", "URLs that prefetch jobs have fetched.";
+    CACHE_PREFETCH_FAILURES = "cirrus_cache_prefetch_failures", "URLs that prefetch jobs could not fetch.";
+    PURGE_LOG_POSITION = "cirrus_cache_purge_log_position", "Number of the last purge in the log that this edge has done.";
+    PURGE_LOG_AGE = "cirrus_cache_purge_log_age_seconds", "Seconds since the purge log was last known to be read to its end.";
+    PURGE_LOG_FENCED = "cirrus_cache_purge_log_fenced", "1 while what was stored is not used because purges may be missing.";
     ACCESS_REFUSED = "cirrus_access_refused", "Requests refused by access control, by reason (address, basic, api_key, jwt, forward_auth).";
     CONFIG_REVISION = "cirrus_config_revision", "Revision of the configuration in force; grows by one with each that is applied.";
     CONFIG_APPLIED = "cirrus_config_applied_timestamp_seconds", "When the configuration in force was applied.";

@@ -13,11 +13,12 @@ use tower_service::Service;
 use super::engine::Engine;
 use super::plug::{Plug, Plugged};
 use super::proxy::Proxy;
+use super::purging;
 use super::running::{Running, start};
 use super::supervise::{Drain, Tasks};
 use super::worker::Worker;
 use crate::body::Request;
-use crate::cache::{CacheStore, Flights, Outage};
+use crate::cache::{CacheStore, Flights, Outage, PurgeLog};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Abilities, Compiler, Config, ConfigSource, Follower, Live};
 use crate::discovery::Discovery;
@@ -44,6 +45,7 @@ pub struct Builder {
     config: Arc<dyn ConfigSource>,
     discovery: Option<Arc<dyn Discovery>>,
     store: Option<Arc<dyn CacheStore>>,
+    purge_log: Option<Arc<dyn PurgeLog>>,
     certs: Option<Arc<dyn CertProvider>>,
     clock: Arc<dyn Clock>,
     plugs: Vec<Plug>,
@@ -92,6 +94,7 @@ impl Server {
             config: Arc::new(Nothing),
             discovery: None,
             store: None,
+            purge_log: None,
             certs: None,
             clock: Arc::new(SystemClock),
             plugs: Vec::new(),
@@ -117,6 +120,15 @@ impl Builder {
     /// Where responses are kept. By default none are.
     pub fn cache(mut self, store: impl CacheStore) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// A log of purges that this edge and others follow. By default purges concern this edge only.
+    ///
+    /// Before it serves, the server waits a while for the purges it has missed; until it has done them, what was stored
+    /// before is not used. Without a store it is ignored.
+    pub fn purge_log(mut self, log: impl PurgeLog) -> Self {
+        self.purge_log = Some(Arc::new(log));
         self
     }
 
@@ -210,10 +222,13 @@ impl Builder {
                 source,
             }
         })?;
+        let live = Arc::new(Live::new(first));
+        let purging = purging::begin(self.store, self.purge_log, &live, &tasks, &background).await;
         let engine = Arc::new(Engine {
-            live: Live::new(first),
+            live,
             clock: self.clock,
-            store: self.store,
+            store: purging.store,
+            purger: purging.purger,
             discovery: self.discovery,
             flights: Flights::default(),
             outage: Outage::default(),

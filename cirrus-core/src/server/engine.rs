@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::supervise::Tasks;
+use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights, Outage};
 use crate::clock::Clock;
 use crate::config::Live;
@@ -18,9 +19,11 @@ use crate::upstream::Connector;
 /// What all workers share. Nothing here is locked on the way of a cache hit.
 pub(crate) struct Engine {
     /// The configuration in force.
-    pub(crate) live: Live,
+    pub(crate) live: Arc<Live>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Option<Arc<dyn CacheStore>>,
+    /// Removes from the store what operators and origins want removed.
+    pub(crate) purger: Option<Purger>,
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
@@ -57,6 +60,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine with an empty configuration and one worker.
     pub(crate) fn testing(clock: Arc<dyn Clock>, store: Option<Arc<dyn CacheStore>>) -> Arc<Self> {
+        use crate::cache::purger::Doer;
         use crate::config::{Abilities, Compiler, Config};
         let sites = Arc::new(Sites::new(1));
         let compiler = Compiler {
@@ -68,8 +72,13 @@ impl Engine {
             .compile(Config::default(), None, clock.now())
             .unwrap();
         Arc::new(Self {
-            live: Live::new(snapshot),
+            live: Arc::new(Live::new(snapshot)),
             clock,
+            purger: store.clone().map(|store| {
+                let meaning =
+                    |key: &crate::cache::CacheKey| vec![crate::cache::Selection::Url(key.clone())];
+                Purger::new(Doer::new(store, Box::new(meaning)), None)
+            }),
             store,
             discovery: None,
             flights: Flights::default(),

@@ -5,6 +5,7 @@ mod builder;
 mod engine;
 mod plug;
 mod proxy;
+mod purging;
 mod running;
 mod supervise;
 mod worker;

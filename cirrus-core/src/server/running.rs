@@ -86,6 +86,7 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
             Arc::clone(&parts.engine),
             workers,
             parts.follower.status(),
+            prefetches(&parts),
             drain,
         );
         parts
@@ -97,6 +98,14 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
         tracing::debug!(%address, "listening");
     }
     Ok(running)
+}
+
+/// What is fetched before it is asked for, beside the workers.
+fn prefetches(parts: &Parts) -> admin::Prefetches {
+    let worker = Worker::new(Arc::clone(&parts.engine), 0, parts.background.child());
+    let reaping = reap(Arc::clone(&worker.pool), parts.background.clone());
+    parts.tasks.spawn(reaping);
+    admin::Prefetches::new(worker, parts.tasks.clone(), parts.background.clone())
 }
 
 /// One for all workers: tickets and loads are shared. Loads run in the background, since they outlive a connection.

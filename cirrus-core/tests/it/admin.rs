@@ -110,3 +110,43 @@ async fn answers_to_no_name_but_localhost() {
         assert_eq!(response.status, status, "{host}");
     }
 }
+
+#[test]
+fn who_may_change_things_is_never_in_doubt() {
+    use cirrus_core::config::{Abilities, Config, Format, check};
+    let faults = |admin: &str, cache: &str| {
+        let toml = format!(
+            "[admin]\n{admin}\n[[site]]\nhosts = [\"*\"]\n\
+             cache = {{ enable = true{cache} }}\norigin = [{{ url = \"http://127.0.0.1:1\" }}]\n"
+        );
+        match Config::parse(&toml, Format::Toml) {
+            Ok((config, _)) => check(&config, Abilities::default()).to_string(),
+            Err(faults) => faults.to_string(),
+        }
+    };
+    let hash = format!("sha256:{}", "a".repeat(64));
+    let tokens = format!("tokens = {{ ci = \"{hash}\" }}");
+    let (local, open) = ("address = \"127.0.0.1:1\"", "address = \"0.0.0.0:1\"");
+    let keys = format!(", purge = {{ keys = {{ ci = \"{hash}\" }} }}");
+    assert_eq!(faults(&format!("{open}\n{tokens}"), &keys), "");
+    assert_eq!(faults(&format!("{local}\nopen = true"), ""), "");
+    for (admin, cache, expected) in [
+        (open.to_owned(), "", "give `admin.tokens`"),
+        (format!("{open}\nopen = true"), "", "give `admin.tokens`"),
+        (
+            format!("{local}\nopen = true\n{tokens}"),
+            "",
+            "so it is not open",
+        ),
+        (format!("{local}\ntokens = {{ ci = \"x\" }}"), "", "sha256:"),
+        (local.to_owned(), ", purge = {}", "anybody could purge"),
+        (
+            local.to_owned(),
+            ", purge = { allow = [\"x\"] }",
+            "purge.allow",
+        ),
+    ] {
+        let found = faults(&admin, cache);
+        assert!(found.contains(expected), "{expected} in {found}");
+    }
+}

@@ -228,3 +228,18 @@ proptest! {
         }
     }
 }
+
+/// More is removed than was asked for once there is no room to remember all of it, never less.
+#[test]
+fn a_million_labels_are_remembered_in_bounded_memory() {
+    let epochs = Epochs::new();
+    let early = epochs.begin();
+    for number in 0..1_000_000 {
+        let what = Selection::Tag(format!("label-{number}").into());
+        epochs.record(&Purge::hard(what), THEN);
+    }
+    assert!(epochs.remembered() <= MOST_MARKS, "{}", epochs.remembered());
+    let (key, first) = (key("a.example", "/"), tags(&["label-0"]));
+    assert_eq!(epochs.check(&early, &key, &first), Verdict::Dead);
+    assert_eq!(epochs.check(&epochs.begin(), &key, &first), Verdict::Live);
+}

@@ -7,7 +7,7 @@ use super::site::OURS;
 use crate::config::faults::Faults;
 use crate::config::model::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig, RouteConfig,
-    SiteConfig,
+    SiteCacheConfig, SiteConfig,
 };
 use crate::config::value::HeaderTitle;
 use crate::middleware::access::{jwks_fault, keys_fault, name_fault, users_fault};
@@ -48,6 +48,16 @@ impl AccessCheck<'_> {
                 route.jwt.as_ref().or(site.jwt.as_ref()),
             );
         }
+    }
+
+    /// Who may purge with the method PURGE.
+    pub(super) fn purge(&mut self, cache: &SiteCacheConfig) {
+        let Some(purge) = &cache.purge else { return };
+        if purge.allow.is_empty() && purge.keys.is_empty() {
+            let message = "anybody could purge: give it `allow`, `keys`, or both";
+            self.error("cache.purge", None, message);
+        }
+        self.names("cache.purge.keys", purge.keys.keys());
     }
 
     fn tables(

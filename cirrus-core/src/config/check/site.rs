@@ -96,6 +96,7 @@ impl SiteCheck<'_> {
         );
         self.caching("cache", &site.cache);
         self.access("").site(site);
+        self.access("").purge(&site.cache);
         for (index, route) in site.route.iter().enumerate() {
             self.route(&format!("route[{index}]"), route);
         }
@@ -174,6 +175,9 @@ impl SiteCheck<'_> {
         }
         let site = self.site;
         self.access(field).route(route, site);
+        if let Some(cache) = &route.cache {
+            self.access(field).purge(cache);
+        }
         self.redirect(field, route);
         if let Some(respond) = &route.respond {
             self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());

@@ -15,7 +15,7 @@ use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
-use crate::cache::{Keying, Rules as CacheRules};
+use crate::cache::{Keying, PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
@@ -352,6 +352,7 @@ pub(super) fn cache_rules(
         lifetimes: lifetimes::lifetimes(cache),
         set_cookie: cache.set_cookie,
         slice: cache.slice.map(|size| size.bytes()),
+        purge: cache.purge.as_ref().map(PurgeMethod::new),
     }
 }
 

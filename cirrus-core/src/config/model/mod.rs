@@ -6,12 +6,13 @@
 mod access;
 mod caching;
 mod content;
+mod purging;
 mod shaping;
 mod site;
 mod upstream;
 
 use super::parse::Written;
-use super::value::{Period, Size};
+use super::value::{KeyHash, Period, Size};
 pub use access::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
 };
@@ -21,12 +22,14 @@ pub use content::{
     RewriteConfig,
 };
 use ipnet::IpNet;
+pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 pub use site::{
     FilesConfig, RedirectConfig, RespondConfig, RouteConfig, SetCookie, SiteCacheConfig, SiteConfig,
 };
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,9 +99,17 @@ pub struct ListenConfig {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AdminConfig {
-    /// Address and port. It has no authentication yet, so only loopback addresses are allowed.
+    /// Address and port. Without `tokens` only loopback addresses are allowed. It speaks plain HTTP: on a network that
+    /// others listen to, put TLS before it.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// Names with the hashes of tokens, one of which must be in `Authorization: Bearer` to change anything, and on an
+    /// address that is not loopback to read anything but `/healthz` and `/readyz`. The names stand in the log.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, KeyHash>,
+    /// Lets every program on this machine change things without a token. Not with `tokens`, and on loopback only.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// Workers, draining, and whose forwarding headers are believed.
@@ -167,6 +178,8 @@ pub struct CacheConfig {
     /// at most a quarter.
     /// A change needs a restart.
     pub max_object: Option<Size>,
+    /// A list of purges that several edges follow.
+    pub purge_log: Option<PurgeLogConfig>,
 }
 
 /// Where server certificates come from. A change needs a restart; the files themselves are watched.
@@ -263,6 +276,7 @@ impl Default for CacheConfig {
         Self {
             memory: Size::mib(256),
             max_object: None,
+            purge_log: None,
         }
     }
 }

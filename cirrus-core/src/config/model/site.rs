@@ -3,6 +3,7 @@
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
+use super::purging::PurgeMethodConfig;
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
     HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
@@ -130,6 +131,8 @@ pub struct SiteCacheConfig {
     /// Fetches and stores large responses in parts of this size, so that a part of one needs no more than itself: 64 KiB to
     /// 64 MiB, `"1MiB"` for video and downloads. By default every response is fetched and stored as a whole.
     pub slice: Option<Size>,
+    /// Who may purge with the method PURGE. By default nobody.
+    pub purge: Option<PurgeMethodConfig>,
 }
 
 /// What becomes of responses that set cookies.

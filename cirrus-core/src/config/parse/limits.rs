@@ -139,17 +139,18 @@ fn caching(cache: &SiteCacheConfig, at: Table<'_>, faults: &mut Faults) {
 }
 
 fn admin(config: &Config, faults: &mut Faults) {
-    let open = config
-        .admin
-        .as_ref()
-        .map(|admin| admin.address)
-        .filter(|address| !address.ip().is_loopback());
-    if let Some(address) = open {
+    let Some(admin) = &config.admin else { return };
+    let address = admin.address;
+    if !address.ip().is_loopback() && admin.tokens.is_empty() {
         let message = format!(
-            "{address} can be reached by others, and the admin listener has no authentication yet: \
-             only loopback addresses are allowed, for example 127.0.0.1:9145"
+            "{address} can be reached by others: give `admin.tokens`, or listen on a loopback address, \
+             for example 127.0.0.1:9145"
         );
         faults.error("admin.address", Some(address.to_string()), message);
+    }
+    if admin.open && !admin.tokens.is_empty() {
+        let message = "there are `tokens`, so it is not open: leave out one of them";
+        faults.error("admin.open", Some("true".to_owned()), message);
     }
 }
 

@@ -18,6 +18,10 @@ impl Config {
             .iter_mut()
             .chain(&mut self.access_log.file);
         single.for_each(|path| resolve(path, base));
+        if let Some(log) = &mut self.cache.purge_log {
+            resolve(&mut log.file, base);
+            log.position.iter_mut().for_each(|path| resolve(path, base));
+        }
         // Only the sites that change are copied: the others stay the same `Arc`.
         for site in self.site.iter_mut().filter(|site| has_relative(site)) {
             paths(Arc::make_mut(site)).for_each(|path| resolve(path, base));

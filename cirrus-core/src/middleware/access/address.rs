@@ -38,6 +38,14 @@ impl Address {
         address
     }
 
+    /// These networks may come, and nobody else.
+    pub(crate) fn allowing(networks: &[IpNet]) -> Self {
+        Self::new(&AccessConfig {
+            allow: networks.to_vec(),
+            ..AccessConfig::default()
+        })
+    }
+
     fn add(&mut self, network: IpNet, allowed: bool) {
         let network = canonical(network);
         let length = network.prefix_len();

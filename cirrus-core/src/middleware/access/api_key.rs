@@ -51,6 +51,18 @@ impl ApiKeys {
         }
     }
 
+    /// The keys of those who may purge, in a field of their own: `x-api-key` may be asked for by a policy besides.
+    pub(crate) fn of_purges(keys: &BTreeMap<String, KeyHash>) -> Self {
+        Self {
+            place: Place::Header(const { HeaderName::from_static("x-purge-key") }),
+            keys: Keys::new(keys.clone()),
+            file: None,
+            forward: false,
+            user_header: None,
+            identity: Identity::new(None),
+        }
+    }
+
     /// Whose key this is.
     async fn owner(&self, cx: &Context, key: &str) -> Option<Arc<str>> {
         let hash = KeyHash::of(key.as_bytes());

@@ -29,6 +29,7 @@ pub(crate) use forward_auth::ForwardAuth;
 pub(crate) use jwt::Jwt;
 #[cfg(fuzzing)]
 pub use jwt::fuzz::jwt;
+pub(crate) use parameter::decoded;
 
 use super::{Context, Handler};
 use crate::body::{Request, Response};

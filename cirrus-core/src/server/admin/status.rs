@@ -1,0 +1,93 @@
+//! How the edge is, and what is in force.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use super::State;
+use super::answer::text;
+use crate::body::{Body, Response};
+use crate::config::Config;
+use crate::metrics;
+
+// === impl State ===
+
+impl State {
+    pub(super) fn metrics(&self) -> Response {
+        let mut response = Response::new(Body::from(metrics::render(self)));
+        let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(form));
+        response
+    }
+
+    pub(super) fn ready(&self) -> Response {
+        if self.drain.has_begun() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        }
+        text(StatusCode::OK, "ready\n")
+    }
+
+    pub(super) fn status(&self) -> Value {
+        let snapshot = self.engine.live.now();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "workers": self.workers.len(),
+            "draining": self.drain.has_begun(),
+            "sites": snapshot.sites.len(),
+            "clusters": snapshot.all_clusters().map(|cluster| {
+                let (endpoints, up) = cluster.count();
+                json!({"name": &*cluster.name, "endpoints": endpoints, "up": up})
+            }).collect::<Vec<_>>(),
+        })
+    }
+
+    /// What is in force, and why the last attempt to change it failed, if it did.
+    pub(super) fn config(&self) -> Value {
+        let snapshot = self.engine.live.now();
+        let refusal = self.status.refusal().map(|refusal| {
+            json!({"at": refusal.at.as_secs(), "error": refusal.error, "faults": refusal.faults})
+        });
+        json!({
+            "revision": snapshot.revision,
+            "applied": snapshot.applied.as_secs(),
+            "refused": refusal,
+            "config": masked(&snapshot.config),
+        })
+    }
+}
+
+/// The configuration without the hashes of passwords and keys: whoever has one can try words at leisure.
+fn masked(config: &Config) -> Value {
+    let mut config = json!(config);
+    mask(&mut config);
+    config
+}
+
+/// Tables, and which of their keys hold names with hashes.
+const SECRETS: [(&str, &str); 4] = [
+    ("basic_auth", "users"),
+    ("api_keys", "keys"),
+    ("admin", "tokens"),
+    ("purge", "keys"),
+];
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (table, secrets) in SECRETS {
+                let table = fields
+                    .get_mut(table)
+                    .and_then(|table| table.get_mut(secrets));
+                let hashes = table.and_then(Value::as_object_mut);
+                for (_, hash) in hashes.into_iter().flatten() {
+                    *hash = "…".into();
+                }
+            }
+            fields.values_mut().for_each(mask);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
