@@ -249,9 +249,9 @@ fn permit(
     if request.contains_key(AUTHORIZATION) && !permits_authorized(control) {
         return Err(Refusal::Authorization);
     }
-    // Stricter than §7.3, which would have them stored: nobody's session is ever handed to somebody else.
-    let gives_cookies = rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE);
-    if gives_cookies && !(control.withholds && withheld(headers).contains(&SET_COOKIE)) {
+    // Stricter than §7.3, which would have them stored, and than a list that leaves out the cookie only: nobody's session
+    // is ever handed to somebody else, nor the page that came with it.
+    if rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
     if headers.get_all(CONTENT_RANGE).iter().any(is_part) {
