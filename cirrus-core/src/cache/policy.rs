@@ -2,21 +2,21 @@
 //!
 //! They look at no clock and no store; the time is passed in. In doubt a response is not stored and not reused.
 
+mod age;
 mod date;
 mod lifetime;
 
 use std::time::Duration;
 
-use http::header::{
-    AGE, AUTHORIZATION, CONTENT_RANGE, DATE, ETAG, LAST_MODIFIED, SET_COOKIE, UPGRADE,
-};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, ETAG, LAST_MODIFIED, SET_COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use self::age::{date, initial_age};
 pub(super) use self::date::parse_date;
 use self::date::parse_date_at;
 pub use self::lifetime::Lifetimes;
 use self::lifetime::lifetime;
-use super::control::{Control, FOREVER, seconds, withheld};
+use super::control::{Control, FOREVER, withheld};
 use super::meta::Freshness;
 use super::store::Moment;
 use crate::clock::Timestamp;
@@ -249,9 +249,9 @@ fn permit(
     if request.contains_key(AUTHORIZATION) && !permits_authorized(control) {
         return Err(Refusal::Authorization);
     }
-    // Stricter than §7.3, which would have them stored: nobody's session is ever handed to somebody else.
-    let gives_cookies = rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE);
-    if gives_cookies && !(control.withholds && withheld(headers).contains(&SET_COOKIE)) {
+    // Stricter than §7.3, which would have them stored, and than a list that leaves out the cookie only: nobody's session
+    // is ever handed to somebody else, nor the page that came with it.
+    if rules.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
     if headers.get_all(CONTENT_RANGE).iter().any(is_part) {
@@ -290,27 +290,6 @@ fn permits_authorized(control: &Control) -> bool {
 pub(super) fn is_for_all(headers: &HeaderMap) -> bool {
     let control = Control::of_response(headers);
     control.public || control.s_maxage.is_some()
-}
-
-/// `corrected_initial_age` (§4.2.3). Dates know whole seconds only, so the clock is cut to them as well.
-fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
-    let now = Timestamp::from_secs(times.received.as_secs());
-    let apparent = now.since(date(headers, times.received));
-    let corrected = secs(age_field(headers)) + times.received.since(times.asked);
-    apparent.max(corrected).min(secs(FOREVER))
-}
-
-/// `Age` (§5.1): the first of several; zero if it is no number.
-fn age_field(headers: &HeaderMap) -> u32 {
-    let line = headers.get(AGE).map_or(&b""[..], HeaderValue::as_bytes);
-    let first = line.split(|&byte| byte == b',').next().unwrap_or_default();
-    seconds(first.trim_ascii()).unwrap_or(0)
-}
-
-fn date(headers: &HeaderMap, received: Timestamp) -> Timestamp {
-    let date = headers.get(DATE);
-    date.and_then(|date| parse_date_at(date, received))
-        .unwrap_or(received)
 }
 
 fn freshness(

@@ -131,7 +131,7 @@ fn rules(response: Response, asked: &Asked, is_personal: bool, dice: [usize; 6])
         "private, max-age=60",
         "no-store",
         "max-age=60, no-store",
-        "private=\"x\", s-maxage=60",
+        "private=\"x\", private, s-maxage=60",
     ];
     let common = [
         "max-age=2",

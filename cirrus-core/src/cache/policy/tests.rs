@@ -123,7 +123,7 @@ fn section_3_what_must_not_be_stored() {
         ),
         (
             200,
-            "cache-control: private=\"x\", max-age=5 | set-cookie: a=b",
+            "cache-control: private=\"set-cookie\", max-age=5 | set-cookie: a=b",
             R::SetCookie,
         ),
         (
@@ -425,12 +425,8 @@ fn section_3_1_named_fields_are_left_out() {
         ("cache-control: max-age=5, no-cache=\" a , b\"", &["a", "b"]),
         ("cache-control: max-age=5, no-cache=a", &["a"]),
         (
-            "cache-control: max-age=5, private=\"set-cookie\" | set-cookie: a=b",
-            &["set-cookie"],
-        ),
-        (
-            "cdn-cache-control: max-age=5, private=\"set-cookie\" | set-cookie: a=b",
-            &["set-cookie"],
+            "cdn-cache-control: max-age=5, private=\"x-user\" | x-user: 1",
+            &["x-user"],
         ),
     ] {
         assert_eq!(left(&rules, response), expected, "{response}");
