@@ -85,7 +85,7 @@ impl PurgeLog {
                 Frame::Lost | Frame::Damaged => return Ok(None),
             }
         }
-        // Every log begins with a record.
+        // No log is without a record.
         Ok((past.last > 0).then_some(past))
     }
 
@@ -195,8 +195,11 @@ fn write_new(
 ) -> io::Result<(File, u64)> {
     let marks = epochs.recorded().into_iter().map(Entry::Mark);
     let removed = removed.map(|(hash, moment)| Entry::Removed { hash, moment });
+    let mut entries: Vec<_> = marks.chain(removed).chain([Entry::Upto(last)]).collect();
+    // So that a log which is cut does not know the numbers that records written later know.
+    entries.sort_by_key(Entry::moment);
     let mut log = Vec::new();
-    for entry in std::iter::once(Entry::Upto(last)).chain(marks).chain(removed) {
+    for entry in entries {
         let frame = framed(seed ^ LOG, log.len() as u64, &entry.encode())?;
         log.extend_from_slice(&frame);
     }
