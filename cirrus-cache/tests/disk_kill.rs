@@ -96,7 +96,10 @@ fn concerns(kind: u64, of: u64, key: u64) -> bool {
 }
 
 fn open(path: &Path, capacity: u64) -> DiskStore {
-    DiskStore::builder(path).capacity(capacity).open_now().unwrap()
+    DiskStore::builder(path)
+        .capacity(capacity)
+        .open_now()
+        .unwrap()
 }
 
 // === the child ===
@@ -112,10 +115,17 @@ fn child() {
     };
     let (capacity, seed) = (capacity.parse().unwrap(), seed.parse().unwrap());
     let store = open(Path::new(path), capacity);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     // Several at a time, each with keys of its own.
     runtime.block_on(async {
-        tokio::join!(work(&store, seed, 0), work(&store, seed, 1), work(&store, seed, 2))
+        tokio::join!(
+            work(&store, seed, 0),
+            work(&store, seed, 1),
+            work(&store, seed, 2)
+        )
     });
 }
 
@@ -190,7 +200,9 @@ async fn refresh(store: &DiskStore, n: u64, round: u64) {
         round,
     };
     say(false, &what);
-    let refreshed = store.refresh(&key(n), stored.id, meta(n, version, round)).await;
+    let refreshed = store
+        .refresh(&key(n), stored.id, meta(n, version, round))
+        .await;
     if refreshed.unwrap() {
         say(true, &what);
     }
@@ -224,11 +236,20 @@ fn killed_at_any_moment_it_serves_what_is_right() {
         }
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         // With room for everything, and with evictions.
-        let capacity = if life / LIVES % 2 == 0 { 64 << 30 } else { 12 << 20 };
+        let capacity = if life / LIVES % 2 == 0 {
+            64 << 30
+        } else {
+            12 << 20
+        };
         let mut said = Vec::new();
         for n in 0..LIVES.min(kills - life) {
             let events = 1 + random.below(120);
-            said.extend(live_and_die(directory.path(), capacity, life + n + 1, events));
+            said.extend(live_and_die(
+                directory.path(),
+                capacity,
+                life + n + 1,
+                events,
+            ));
             check(directory.path(), capacity, &said);
         }
     }
@@ -247,7 +268,10 @@ fn live_and_die(path: &Path, capacity: u64, seed: u64, events: u64) -> Vec<Said>
     let (mut text, mut seen) = (String::new(), 0);
     while seen < events {
         let start = text.len();
-        assert!(out.read_line(&mut text).unwrap() > 0, "the child works on: {text}");
+        assert!(
+            out.read_line(&mut text).unwrap() > 0,
+            "the child works on: {text}"
+        );
         seen += u64::from(text[start..].starts_with("J "));
     }
     child.kill().unwrap();
@@ -285,7 +309,10 @@ fn parse(line: &str) -> Option<Said> {
 
 fn check(path: &Path, capacity: u64, said: &[Said]) {
     let store = open(path, capacity);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         for n in 0..KEYS {
             let found = store.lookup(&key(n)).await.unwrap();
@@ -309,7 +336,8 @@ fn check(path: &Path, capacity: u64, said: &[Said]) {
 /// Whether what was found for a key may be there, and whether something must be.
 fn judge(n: u64, found: Option<(u64, u64)>, said: &[Said], roomy: bool) {
     let place = |what: &What, done: bool| {
-        said.iter().position(|said| said.what == *what && said.done == done)
+        said.iter()
+            .position(|said| said.what == *what && said.done == done)
     };
     let purges = || {
         said.iter().enumerate().filter(|(_, said)| match said.what {
@@ -342,10 +370,15 @@ fn judge(n: u64, found: Option<(u64, u64)>, said: &[Said], roomy: bool) {
             } if said.done && key == n && of == version => Some(round),
             _ => None,
         });
-        assert!(refreshed.is_none_or(|done| round >= done), "{what:?} is as it was refreshed");
+        assert!(
+            refreshed.is_none_or(|done| round >= done),
+            "{what:?} is as it was refreshed"
+        );
     }
     // The last one that is known to be stored.
-    let last = puts().filter(|(_, put)| place(&put.what, true).is_some()).last();
+    let last = puts()
+        .filter(|(_, put)| place(&put.what, true).is_some())
+        .last();
     let Some((began, put)) = last else { return };
     let purged = purges().any(|(at, _)| at > began);
     if roomy && !purged {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use cirrus_core::BoxError;
 use cirrus_core::Body;
+use cirrus_core::BoxError;
 use cirrus_core::cache::{BodyState, ByteRange, StoredBody};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -166,7 +166,9 @@ impl StoredBody for GrowingBody {
 
     fn read(&self, range: ByteRange) -> Body {
         let declared = self.growing.declared();
-        let end = range.end.filter(|end| declared.is_none_or(|size| *end < size));
+        let end = range
+            .end
+            .filter(|end| declared.is_none_or(|size| *end < size));
         if end.is_some_and(|end| end <= range.start) {
             return Body::empty();
         }
@@ -240,7 +242,9 @@ impl DiskReader {
     fn data(&mut self, start: u64, block: &Bytes) -> Frame<Bytes> {
         let from = usize::try_from(self.at - start).unwrap_or_default();
         let wanted = self.end.map_or(u64::MAX, |end| end.saturating_sub(start));
-        let to = usize::try_from(wanted).unwrap_or(usize::MAX).min(block.len());
+        let to = usize::try_from(wanted)
+            .unwrap_or(usize::MAX)
+            .min(block.len());
         self.pass(block.slice(from.min(to)..to))
     }
 

@@ -223,8 +223,9 @@ impl<'a> Reader<'a> {
         let headers = self.headers()?;
         let vary = self.variant()?;
         let freshness = self.freshness()?;
-        let tags: Option<Vec<Arc<str>>> =
-            (0..self.count(4)?).map(|_| self.text().map(Arc::from)).collect();
+        let tags: Option<Vec<Arc<str>>> = (0..self.count(4)?)
+            .map(|_| self.text().map(Arc::from))
+            .collect();
         let length = self.option()?;
         let asked = self.option()?.map(Moment);
         let meta = Meta::new(status, headers)

@@ -85,7 +85,9 @@ impl DiskFill {
         };
         let written = poll_fn(|cx| self.growing.poll_waiting(most, cx));
         // In time, or it is passed on only: the origin and the readers are not to wait for the disk.
-        tokio::time::timeout(PATIENCE, written).await.unwrap_or(false)
+        tokio::time::timeout(PATIENCE, written)
+            .await
+            .unwrap_or(false)
     }
 
     fn write_behind(&self) {
@@ -94,13 +96,19 @@ impl DiskFill {
         }
         let (store, growing) = (Arc::clone(&self.store), Arc::clone(&self.growing));
         let id = self.stored.id;
-        drop(self.store.writers.run(move || store.flush(id, &growing, false)));
+        drop(
+            self.store
+                .writers
+                .run(move || store.flush(id, &growing, false)),
+        );
     }
 
     /// It will not be stored: it is no longer found.
     fn forget(&mut self) {
         if std::mem::replace(&mut self.kept, false) {
-            self.store.fills.forget(&self.key, self.hash, self.stored.id);
+            self.store
+                .fills
+                .forget(&self.key, self.hash, self.stored.id);
         }
     }
 
@@ -142,7 +150,10 @@ impl Fill for DiskFill {
         }
         let (store, growing) = (Arc::clone(&self.store), Arc::clone(&self.growing));
         let (key, id) = (self.key.clone(), self.stored.id);
-        let settled = self.store.writers.run(move || store.settle(&key, id, &growing));
+        let settled = self
+            .store
+            .writers
+            .run(move || store.settle(&key, id, &growing));
         match settled.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.into())),

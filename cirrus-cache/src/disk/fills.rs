@@ -95,7 +95,10 @@ impl Fills {
     }
 
     pub(super) fn len(&self) -> u64 {
-        let counts = self.0.iter().map(|shard| shard.count.load(Ordering::Relaxed) as u64);
+        let counts = self
+            .0
+            .iter()
+            .map(|shard| shard.count.load(Ordering::Relaxed) as u64);
         counts.sum()
     }
 

@@ -198,7 +198,8 @@ impl Growing {
             self.fail();
             return Err(StoreError::Damaged(WrongLength { declared, actual }.into()));
         }
-        self.backlog.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        self.backlog
+            .fetch_add(chunk.len() as u64, Ordering::Relaxed);
         state.append(chunk);
         let wakers = state.take_wakers();
         drop(state);
@@ -292,7 +293,11 @@ impl Growing {
             return None;
         }
         let start = state.layout.len;
-        let chunks: Vec<_> = state.chunks.iter().map(|(_, chunk)| chunk.clone()).collect();
+        let chunks: Vec<_> = state
+            .chunks
+            .iter()
+            .map(|(_, chunk)| chunk.clone())
+            .collect();
         drop(state);
         let len = usize::try_from(len).ok()?;
         let mut bytes = Vec::with_capacity(len);

@@ -117,7 +117,8 @@ impl Index {
 
     fn count(&self, slot: Slot, by: i64) {
         if slot.len > 0 {
-            self.objects.fetch_add(by.cast_unsigned(), Ordering::Relaxed);
+            self.objects
+                .fetch_add(by.cast_unsigned(), Ordering::Relaxed);
         }
     }
 }

@@ -78,7 +78,11 @@ pub(super) fn open(settings: Settings) -> Result<Inner, OpenError> {
     };
     fs::create_dir_all(&path).map_err(failed)?;
     check_ours(&path, failed)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(path.join(LOCK));
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK));
     let lock = lock.map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -114,7 +118,8 @@ fn open_locked(settings: Settings, lock: File) -> io::Result<Inner> {
 
     let oldest = found.live.values().map(|segment| segment.oldest()).min();
     let mut past = past;
-    past.removed.retain(|_, moment| *moment > oldest.unwrap_or(u64::MAX));
+    past.removed
+        .retain(|_, moment| *moment > oldest.unwrap_or(u64::MAX));
     let log = PurgeLog::create(settings.path.join(PURGES), found.seed, &past, &epochs)?;
 
     let directory = settings.path.join(SEGMENTS);
@@ -190,7 +195,9 @@ fn segments_in(path: &Path) -> io::Result<BTreeMap<u32, Paths>> {
     for entry in fs::read_dir(&directory)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        let stem = name.strip_suffix(".data").or_else(|| name.strip_suffix(".log"));
+        let stem = name
+            .strip_suffix(".data")
+            .or_else(|| name.strip_suffix(".log"));
         if let Some(id) = stem.and_then(|stem| stem.parse().ok()) {
             found.insert(id, Paths::of(&directory, id));
         }

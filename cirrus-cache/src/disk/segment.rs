@@ -111,7 +111,8 @@ impl Segment {
     pub(super) fn cut(&self, end: u64) -> io::Result<()> {
         let mut len = self.end.lock();
         self.log.set_len(end)?;
-        self.used.fetch_sub(len.saturating_sub(end), Ordering::Relaxed);
+        self.used
+            .fetch_sub(len.saturating_sub(end), Ordering::Relaxed);
         *len = end;
         Ok(())
     }

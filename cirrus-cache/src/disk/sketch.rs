@@ -30,7 +30,11 @@ impl Sketch {
             self.halve();
         }
         let places = [hash, hash >> 21, hash >> 42];
-        places.map(|place| self.add(place)).into_iter().min().unwrap_or(0)
+        places
+            .map(|place| self.add(place))
+            .into_iter()
+            .min()
+            .unwrap_or(0)
     }
 
     fn add(&self, place: u64) -> u8 {

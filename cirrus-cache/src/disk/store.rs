@@ -92,7 +92,10 @@ impl Inner {
         &self.stripes[usize::try_from(hash >> 48).unwrap_or_default() % STRIPES]
     }
 
-    pub(super) async fn lookup(self: &Arc<Self>, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+    pub(super) async fn lookup(
+        self: &Arc<Self>,
+        key: &CacheKey,
+    ) -> Result<Vec<Stored>, StoreError> {
         let hash = self.hash(key);
         // In this order, because a fill that ends goes from there to here: it may be seen twice, but is never missed.
         let growing = self.fills.find(key, hash);
@@ -134,7 +137,9 @@ impl Inner {
         }
         let (store, key) = (Arc::clone(self), key.clone());
         let found = self.readers.run(move || store.find_on_disk(&key, slots));
-        found.await.unwrap_or(Err(StoreError::Unavailable("a read was given up".into())))
+        found
+            .await
+            .unwrap_or(Err(StoreError::Unavailable("a read was given up".into())))
     }
 
     fn find_hot(&self, key: &CacheKey, slot: Slot) -> Option<Found> {
@@ -191,12 +196,15 @@ impl Inner {
             self.index.remove(slot);
             return Ok(None);
         };
-        let payload = segment.record(slot.at, slot.len)?.ok_or(Unreadable::Damaged)?;
+        let payload = segment
+            .record(slot.at, slot.len)?
+            .ok_or(Unreadable::Damaged)?;
         let Some(record) = Record::decode(&payload, key).ok_or(Unreadable::Damaged)? else {
             return Ok(None);
         };
         let record = Arc::new(record);
-        self.hot.insert((slot.segment, slot.at), Arc::clone(&record));
+        self.hot
+            .insert((slot.segment, slot.at), Arc::clone(&record));
         Ok(Some(record))
     }
 
@@ -206,7 +214,10 @@ impl Inner {
             record,
             first,
         } = found;
-        let meta = match self.epochs.check(&record.era, &record.key, &record.meta.tags) {
+        let meta = match self
+            .epochs
+            .check(&record.era, &record.key, &record.meta.tags)
+        {
             Verdict::Live => Arc::clone(&record.meta),
             Verdict::Soft(at) => record.expired(at),
             Verdict::Dead => {
@@ -232,7 +243,9 @@ impl Inner {
 
     fn segments_of(&self, layout: &Layout) -> Option<Vec<Arc<Segment>>> {
         let extents = layout.extents.iter();
-        extents.map(|extent| self.segments.get(extent.segment)).collect()
+        extents
+            .map(|extent| self.segments.get(extent.segment))
+            .collect()
     }
 
     /// It is not found any more, until its segment is evicted or the store is opened again.
@@ -323,7 +336,9 @@ impl Inner {
     pub(super) fn drop_segments(&self, segments: Vec<Arc<Segment>>) {
         for segment in segments {
             let hashes = segment.remove();
-            let removed = hashes.iter().map(|hash| self.index.remove_of(*hash, segment.id));
+            let removed = hashes
+                .iter()
+                .map(|hash| self.index.remove_of(*hash, segment.id));
             let removed = removed.sum();
             self.evicted.fetch_add(removed, Ordering::Relaxed);
         }
@@ -397,7 +412,10 @@ impl Inner {
             // Slots further down were written earlier.
             others.sort_by_key(|slot| (slot.segment, slot.at));
             let most = others.len() + 1 - MOST_VARIANTS;
-            others.iter().take(most).for_each(|slot| self.condemn(*slot));
+            others
+                .iter()
+                .take(most)
+                .for_each(|slot| self.condemn(*slot));
         }
         Some(before)
     }
@@ -467,7 +485,9 @@ impl Inner {
     ) -> Option<bool> {
         self.fills.change(key, hash, |fills, _| {
             let object = fills.iter_mut().find(|object| object.id == id)?;
-            let era = self.epochs.renew(&object.era, key, &object.meta.tags, asked);
+            let era = self
+                .epochs
+                .renew(&object.era, key, &object.meta.tags, asked);
             let Some(era) = era else { return Some(false) };
             object.era = era;
             object.meta = Arc::clone(meta);
@@ -498,10 +518,12 @@ impl Inner {
             trailers: record.trailers.clone(),
             layout: record.layout.clone(),
         };
-        let new = self.append(&segment, slot.hash, &renewed).map_err(|error| {
-            self.report("a response cannot be refreshed", &error);
-            StoreError::Unavailable(error.into())
-        })?;
+        let new = self
+            .append(&segment, slot.hash, &renewed)
+            .map_err(|error| {
+                self.report("a response cannot be refreshed", &error);
+                StoreError::Unavailable(error.into())
+            })?;
         self.hot.insert((new.segment, new.at), Arc::new(renewed));
         self.hot.remove(&(slot.segment, slot.at));
         let replaced = self.index.replace(slot, new);

@@ -24,7 +24,9 @@ fn directory() -> TempDir {
 }
 
 fn builder(path: &Path) -> DiskStoreBuilder {
-    DiskStore::builder(path).capacity(64 << 20).clock(Arc::new(ManualClock::at(NOW)))
+    DiskStore::builder(path)
+        .capacity(64 << 20)
+        .clock(Arc::new(ManualClock::at(NOW)))
 }
 
 /// Once whatever still uses the directory has ended.
@@ -42,7 +44,11 @@ fn open_at(path: &Path) -> DiskStore {
 }
 
 fn key(target: &str) -> CacheKey {
-    CacheKey::new(Scheme::Https, "a.example", &PathAndQuery::try_from(target).unwrap())
+    CacheKey::new(
+        Scheme::Https,
+        "a.example",
+        &PathAndQuery::try_from(target).unwrap(),
+    )
 }
 
 fn fresh() -> Meta {
@@ -53,11 +59,16 @@ fn fresh() -> Meta {
 }
 
 fn variant(value: &'static str) -> Variant {
-    Variant(vec![(ACCEPT_LANGUAGE, Some(HeaderValue::from_static(value)))])
+    Variant(vec![(
+        ACCEPT_LANGUAGE,
+        Some(HeaderValue::from_static(value)),
+    )])
 }
 
 fn content(seed: u8, len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n as u8).wrapping_mul(31) ^ (n >> 8) as u8 ^ seed).collect()
+    (0..len)
+        .map(|n| (n as u8).wrapping_mul(31) ^ (n >> 8) as u8 ^ seed)
+        .collect()
 }
 
 async fn put(store: &DiskStore, key: &CacheKey, meta: Meta, body: &[u8]) -> ObjectId {
@@ -71,7 +82,14 @@ async fn put(store: &DiskStore, key: &CacheKey, meta: Meta, body: &[u8]) -> Obje
 }
 
 async fn read(stored: &Stored) -> Vec<u8> {
-    stored.body.read(ByteRange::ALL).collect().await.unwrap().to_bytes().to_vec()
+    stored
+        .body
+        .read(ByteRange::ALL)
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes()
+        .to_vec()
 }
 
 /// What is found, or nothing if it cannot be read.
@@ -88,7 +106,10 @@ fn bytes_in(path: &Path) -> u64 {
         true => bytes_in(&entry.path()),
         false => entry.metadata().unwrap().len(),
     };
-    fs::read_dir(path).unwrap().map(|entry| size(entry.unwrap())).sum()
+    fs::read_dir(path)
+        .unwrap()
+        .map(|entry| size(entry.unwrap()))
+        .sum()
 }
 
 #[tokio::test]
@@ -98,9 +119,21 @@ async fn what_was_stored_is_there_again() {
     let large = content(1, 3_000_000);
     let meta = fresh().with_tags(["t".into()]).with_length(Some(3_000_000));
     let first = put(&store, &key("/"), meta.clone(), &large).await;
-    let de = put(&store, &key("/v"), fresh().with_vary(variant("de")), b"hallo").await;
+    let de = put(
+        &store,
+        &key("/v"),
+        fresh().with_vary(variant("de")),
+        b"hallo",
+    )
+    .await;
     let en = put(&store, &key("/v"), fresh().with_vary(variant("en")), b"old").await;
-    let newer = put(&store, &key("/v"), fresh().with_vary(variant("en")), b"hello").await;
+    let newer = put(
+        &store,
+        &key("/v"),
+        fresh().with_vary(variant("en")),
+        b"hello",
+    )
+    .await;
     let mut fill = store.insert(&key("/t"), fresh()).await.unwrap();
     let trailers = HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static("x"))]);
     fill.write("body".into()).await.unwrap();
@@ -116,16 +149,28 @@ async fn what_was_stored_is_there_again() {
         start: 1_000_001,
         end: Some(2_500_003),
     };
-    let part = found[0].body.read(range).collect().await.unwrap().to_bytes();
+    let part = found[0]
+        .body
+        .read(range)
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
     assert!(part == large[1_000_001..2_500_003]);
     let found = find(&store, &key("/v")).await;
-    assert_eq!(found.iter().map(|stored| stored.id).collect::<Vec<_>>(), [newer, de]);
+    assert_eq!(
+        found.iter().map(|stored| stored.id).collect::<Vec<_>>(),
+        [newer, de]
+    );
     assert_eq!(read(&found[0]).await, b"hello");
     let found = find(&store, &key("/t")).await;
     let body = found[0].body.read(ByteRange::ALL).collect().await.unwrap();
     assert_eq!(body.trailers(), Some(&trailers));
     assert_eq!(store.usage().unwrap().objects, 4);
-    assert!(put(&store, &key("/n"), fresh(), b"").await > newer.max(en), "numbers go on");
+    assert!(
+        put(&store, &key("/n"), fresh(), b"").await > newer.max(en),
+        "numbers go on"
+    );
 }
 
 fn selections() -> [Selection; 5] {
@@ -155,25 +200,37 @@ async fn a_restart_brings_nothing_back_that_was_purged() {
         // Twice, since the log is written anew when it is opened.
         for _ in 0..2 {
             let found = find(&open_at(directory.path()), &key).await;
-            assert!(found.len() == 1 && !is_fresh(&found[0]), "softly, after {what:?}");
+            assert!(
+                found.len() == 1 && !is_fresh(&found[0]),
+                "softly, after {what:?}"
+            );
         }
         let store = open_at(directory.path());
         let id = find(&store, &key).await[0].id;
         assert!(store.refresh(&key, id, tagged()).await.unwrap());
         drop(store);
         let store = open_at(directory.path());
-        assert!(is_fresh(&find(&store, &key).await[0]), "revalidated after {what:?}");
+        assert!(
+            is_fresh(&find(&store, &key).await[0]),
+            "revalidated after {what:?}"
+        );
         store.purge(&Purge::hard(what.clone())).await.unwrap();
         drop(store);
 
         for _ in 0..2 {
-            assert!(find(&open_at(directory.path()), &key).await.is_empty(), "after {what:?}");
+            assert!(
+                find(&open_at(directory.path()), &key).await.is_empty(),
+                "after {what:?}"
+            );
         }
         let store = open_at(directory.path());
         put(&store, &key, tagged(), b"third").await;
         drop(store);
         let found = find(&open_at(directory.path()), &key).await;
-        assert!(is_fresh(&found[0]) && read(&found[0]).await == b"third", "after {what:?}");
+        assert!(
+            is_fresh(&found[0]) && read(&found[0]).await == b"third",
+            "after {what:?}"
+        );
     }
 }
 
@@ -183,9 +240,15 @@ async fn purging_what_is_not_there_writes_nothing() {
     let store = open_at(directory.path());
     put(&store, &key("/1"), fresh(), b"1").await;
     let before = store.0.log.len();
-    store.purge(&Purge::hard(Selection::Url(key("/2")))).await.unwrap();
+    store
+        .purge(&Purge::hard(Selection::Url(key("/2"))))
+        .await
+        .unwrap();
     assert_eq!(store.0.log.len(), before);
-    store.purge(&Purge::hard(Selection::Url(key("/1")))).await.unwrap();
+    store
+        .purge(&Purge::hard(Selection::Url(key("/1"))))
+        .await
+        .unwrap();
     assert!(store.0.log.len() > before);
 }
 
@@ -217,13 +280,22 @@ async fn the_oldest_make_room() {
 #[tokio::test]
 async fn who_reads_what_is_evicted_gets_all_of_it() {
     let directory = directory();
-    let store = builder(directory.path()).capacity(8 << 20).open_now().unwrap();
+    let store = builder(directory.path())
+        .capacity(8 << 20)
+        .open_now()
+        .unwrap();
     let body = content(9, 900_000);
     put(&store, &key("/read"), fresh(), &body).await;
     let stored = find(&store, &key("/read")).await.remove(0);
     let reading = stored.body.read(ByteRange::ALL);
     for n in 0..40 {
-        put(&store, &key(&format!("/{n}")), fresh(), &content(n, 500_000)).await;
+        put(
+            &store,
+            &key(&format!("/{n}")),
+            fresh(),
+            &content(n, 500_000),
+        )
+        .await;
     }
     assert!(find(&store, &key("/read")).await.is_empty());
     assert!(reading.collect().await.unwrap().to_bytes() == body);
@@ -232,7 +304,10 @@ async fn who_reads_what_is_evicted_gets_all_of_it() {
 #[tokio::test]
 async fn a_refresh_that_finds_no_room_ends_its_object() {
     let directory = directory();
-    let store = builder(directory.path()).capacity(4 << 20).open_now().unwrap();
+    let store = builder(directory.path())
+        .capacity(4 << 20)
+        .open_now()
+        .unwrap();
     let id = put(&store, &key("/"), fresh(), b"x").await;
     let mut refreshed = 0;
     while store.refresh(&key("/"), id, fresh()).await.unwrap() {
@@ -305,8 +380,14 @@ async fn a_full_disk_stores_nothing_and_holds_up_nobody() {
         assert!(find(&store, &key("/full")).await.is_empty());
     }
     let purge = Purge::hard(Selection::Url(key("/before")));
-    assert!(store.purge(&purge).await.is_err(), "a purge that may not last is no purge");
-    assert!(find(&store, &key("/before")).await.is_empty(), "though it holds for now");
+    assert!(
+        store.purge(&purge).await.is_err(),
+        "a purge that may not last is no purge"
+    );
+    assert!(
+        find(&store, &key("/before")).await.is_empty(),
+        "though it holds for now"
+    );
     assert!(store.errors() >= 3);
 
     store.0.io.faults.writes.store(false, Ordering::SeqCst);
@@ -336,7 +417,12 @@ async fn each_write_may_fail() {
             if fill.finish(HeaderMap::new()).await.is_ok() {
                 stored.insert(url.clone(), body);
             }
-            if n % 3 == 0 && store.purge(&Purge::hard(Selection::Url(url.clone()))).await.is_ok() {
+            if n % 3 == 0
+                && store
+                    .purge(&Purge::hard(Selection::Url(url.clone())))
+                    .await
+                    .is_ok()
+            {
                 purged.push(url);
             }
         }
@@ -357,18 +443,30 @@ async fn what_cannot_be_read_is_a_miss() {
     let directory = directory();
     let store = open_at(directory.path());
     for n in 0..3 {
-        put(&store, &key(&format!("/{n}")), fresh(), &content(n, 300_000)).await;
+        put(
+            &store,
+            &key(&format!("/{n}")),
+            fresh(),
+            &content(n, 300_000),
+        )
+        .await;
     }
     drop(store);
     let store = open_at(directory.path());
     let before = find(&store, &key("/1")).await;
     store.0.io.faults.reads.store(true, Ordering::SeqCst);
-    assert!(matches!(store.lookup(&key("/0")).await, Err(StoreError::Damaged(_))));
+    assert!(matches!(
+        store.lookup(&key("/0")).await,
+        Err(StoreError::Damaged(_))
+    ));
     let range = ByteRange {
         start: 200_000,
         end: None,
     };
-    assert!(before[0].body.read(range).collect().await.is_err(), "an error, not an end");
+    assert!(
+        before[0].body.read(range).collect().await.is_err(),
+        "an error, not an end"
+    );
     store.0.io.faults.reads.store(false, Ordering::SeqCst);
     assert!(find(&store, &key("/0")).await.is_empty());
     assert!(find(&store, &key("/1")).await.is_empty());
@@ -376,11 +474,18 @@ async fn what_cannot_be_read_is_a_miss() {
     assert_eq!(store.errors(), 2);
     drop(before);
     // What is out of sight can still be purged for good.
-    store.purge(&Purge::hard(Selection::Url(key("/0")))).await.unwrap();
+    store
+        .purge(&Purge::hard(Selection::Url(key("/0"))))
+        .await
+        .unwrap();
     drop(store);
     let store = open_at(directory.path());
     assert!(find(&store, &key("/0")).await.is_empty());
-    assert_eq!(find(&store, &key("/1")).await.len(), 1, "the disk was well in the end");
+    assert_eq!(
+        find(&store, &key("/1")).await.len(),
+        1,
+        "the disk was well in the end"
+    );
 }
 
 #[tokio::test]
@@ -388,10 +493,20 @@ async fn a_directory_of_others_is_refused() {
     let directory = directory();
     fs::write(directory.path().join("thesis.tex"), "x").unwrap();
     let refused = builder(directory.path()).open().await;
-    assert!(matches!(refused, Err(OpenError::NotOurs { .. })), "{refused:?}");
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing was written");
+    assert!(
+        matches!(refused, Err(OpenError::NotOurs { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        1,
+        "nothing was written"
+    );
     let file = directory.path().join("thesis.tex");
-    assert!(matches!(builder(&file).open().await, Err(OpenError::Io { .. })));
+    assert!(matches!(
+        builder(&file).open().await,
+        Err(OpenError::Io { .. })
+    ));
 }
 
 #[tokio::test]
@@ -442,7 +557,10 @@ async fn purges_that_concern_nobody_are_forgotten() {
         store.purge(&purge).await.unwrap();
     }
     put(&store, &key("/"), fresh(), b"x").await;
-    store.purge(&Purge::hard(Selection::Tag("last".into()))).await.unwrap();
+    store
+        .purge(&Purge::hard(Selection::Tag("last".into())))
+        .await
+        .unwrap();
     store.0.forget();
     assert_eq!(store.0.epochs.remembered(), 1);
 }
@@ -452,7 +570,11 @@ async fn a_hot_object_needs_no_thread() {
     let directory = directory();
     let store = open_at(directory.path());
     put(&store, &key("/"), fresh(), b"hot").await;
-    let found = store.lookup(&key("/")).now_or_never().expect("at once").unwrap();
+    let found = store
+        .lookup(&key("/"))
+        .now_or_never()
+        .expect("at once")
+        .unwrap();
     let body = found[0].body.read(ByteRange::ALL).collect().now_or_never();
     assert_eq!(body.expect("at once").unwrap().to_bytes(), "hot");
 }

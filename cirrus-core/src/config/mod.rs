@@ -25,11 +25,11 @@ pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
     CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
-    ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
-    HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig,
-    SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    ConcurrencyConfig, Config, ContentCoding, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    ListenConfig, OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

@@ -26,14 +26,26 @@ async fn sound() -> Sound {
     for n in 0..24_usize {
         let url = key(&format!("/{}", n % 18));
         let body = content(n as u8, [10, 3_000, 150_000, 400_000][n % 4]);
-        put(&store, &url, fresh().with_tags([format!("{}", n % 5).into()]), &body).await;
+        put(
+            &store,
+            &url,
+            fresh().with_tags([format!("{}", n % 5).into()]),
+            &body,
+        )
+        .await;
         bodies.entry(url).or_default().push(body);
     }
     for n in [1, 7] {
         purged.push(key(&format!("/{n}")));
-        store.purge(&Purge::hard(Selection::Url(key(&format!("/{n}"))))).await.unwrap();
+        store
+            .purge(&Purge::hard(Selection::Url(key(&format!("/{n}")))))
+            .await
+            .unwrap();
     }
-    store.purge(&Purge::hard(Selection::Tag("3".into()))).await.unwrap();
+    store
+        .purge(&Purge::hard(Selection::Tag("3".into())))
+        .await
+        .unwrap();
     // Those with the tag that were not stored again without it.
     purged.extend([8, 13].map(|n| key(&format!("/{n}"))));
     put(&store, &key("/last"), fresh(), b"last").await;
@@ -84,7 +96,11 @@ fn damage(file: &Path, damage: Damage, place: f64) {
             }
         }
         Damage::Cut => bytes.truncate(at),
-        Damage::Zero { len } => bytes.iter_mut().skip(at).take(len).for_each(|byte| *byte = 0),
+        Damage::Zero { len } => bytes
+            .iter_mut()
+            .skip(at)
+            .take(len)
+            .for_each(|byte| *byte = 0),
         Damage::Grow => bytes.extend_from_slice(&content(7, at + 1)),
         Damage::Remove => return fs::remove_file(file).unwrap(),
     }
@@ -96,15 +112,25 @@ async fn check(sound: &Sound, path: &Path, purges_lost: bool, case: &str) {
     let store = reopened(|| builder(path).capacity(32 << 20));
     for (url, bodies) in &sound.bodies {
         for stored in find(&store, url).await {
-            assert!(purges_lost || !sound.purged.contains(url), "{url} is back: {case}");
+            assert!(
+                purges_lost || !sound.purged.contains(url),
+                "{url} is back: {case}"
+            );
             if let Ok(read) = stored.body.read(ByteRange::ALL).collect().await {
                 let read = read.to_bytes();
-                assert!(bodies.iter().any(|body| read == *body), "{url}'s bytes: {case}");
+                assert!(
+                    bodies.iter().any(|body| read == *body),
+                    "{url}'s bytes: {case}"
+                );
             }
         }
     }
     put(&store, &key("/new"), fresh(), b"new").await;
-    assert_eq!(read(&find(&store, &key("/new")).await[0]).await, b"new", "{case}");
+    assert_eq!(
+        read(&find(&store, &key("/new")).await[0]).await,
+        b"new",
+        "{case}"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +172,12 @@ async fn a_log_of_purges_that_was_cut_empties_the_store() {
     let sound = sound().await;
     let path = sound.directory.path().join("purges");
     let len = fs::metadata(&path).unwrap().len();
-    fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(len / 2)
+        .unwrap();
     let store = open_at(sound.directory.path());
     assert!(find(&store, &key("/last")).await.is_empty());
     assert_eq!(store.usage().unwrap().objects, 0);
@@ -163,5 +194,8 @@ async fn a_block_that_changes_is_noticed() {
     damage(&data, Damage::Flip { bit: 3 }, 0.75);
     let read = stored.body.read(ByteRange::ALL).collect().await;
     assert!(read.is_err());
-    assert!(find(&store, &key("/")).await.is_empty(), "and not found any more");
+    assert!(
+        find(&store, &key("/")).await.is_empty(),
+        "and not found any more"
+    );
 }

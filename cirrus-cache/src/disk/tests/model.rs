@@ -38,12 +38,18 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn url(n: u8) -> CacheKey {
     let target = PathAndQuery::try_from(format!("/{}/{n}", n % 3)).unwrap();
-    CacheKey::new(Scheme::Http, ["a.example", "b.example"][usize::from(n % 2)], &target)
+    CacheKey::new(
+        Scheme::Http,
+        ["a.example", "b.example"][usize::from(n % 2)],
+        &target,
+    )
 }
 
 fn meta(key: u8, kind: u8) -> Meta {
     let vary = variant(["de", "en"][usize::from(kind)]);
-    fresh().with_vary(vary).with_tags([format!("t{}", key % 4).into()])
+    fresh()
+        .with_vary(vary)
+        .with_tags([format!("t{}", key % 4).into()])
 }
 
 fn selection(what: u8, of: u8) -> Selection {
@@ -110,7 +116,10 @@ async fn run(steps: Vec<Step>) {
                     false => Purge::hard(selected),
                 };
                 store.purge(&purge).await.unwrap();
-                for (_, objects) in model.iter_mut().filter(|(key, _)| concerns(what, of, **key)) {
+                for (_, objects) in model
+                    .iter_mut()
+                    .filter(|(key, _)| concerns(what, of, **key))
+                {
                     objects.iter_mut().for_each(|object| object.fresh = false);
                     objects.retain(|_| soft);
                 }
@@ -138,7 +147,12 @@ async fn compare(store: &DiskStore, model: &HashMap<u8, Vec<Object>>) {
             });
         }
         let expected = model.get(&key).map_or(&[][..], |objects| &objects[..]);
-        assert!(found == expected, "{key}: {} for {}", found.len(), expected.len());
+        assert!(
+            found == expected,
+            "{key}: {} for {}",
+            found.len(),
+            expected.len()
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod content;
+mod disk;
 mod shaping;
 mod site;
 mod upstream;
@@ -18,6 +19,7 @@ pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
+pub use disk::DiskCacheConfig;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -165,6 +167,8 @@ pub struct CacheConfig {
     /// at most a quarter.
     /// A change needs a restart.
     pub max_object: Option<Size>,
+    /// A disk to keep responses on, over restarts.
+    pub disk: Option<DiskCacheConfig>,
 }
 
 /// Where server certificates come from. A change needs a restart; the files themselves are watched.
@@ -261,6 +265,7 @@ impl Default for CacheConfig {
         Self {
             memory: Size::mib(256),
             max_object: None,
+            disk: None,
         }
     }
 }

@@ -16,7 +16,8 @@ impl Config {
             .certificates
             .directory
             .iter_mut()
-            .chain(&mut self.access_log.file);
+            .chain(&mut self.access_log.file)
+            .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path));
         single.for_each(|path| resolve(path, base));
         // Only the sites that change are copied: the others stay the same `Arc`.
         for site in self.site.iter_mut().filter(|site| has_relative(site)) {
