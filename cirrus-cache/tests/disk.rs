@@ -1,5 +1,7 @@
 //! The disk store does what every store must.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::path::Path;
 
 use cirrus_cache::DiskStore;

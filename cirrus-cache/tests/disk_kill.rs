@@ -3,6 +3,8 @@
 //! A child process stores and purges, and says so before and after; its parent kills it, opens the store, and holds
 //! what is there against what was said. `CIRRUS_KILLS` says how often, in all; 24 times by default.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -89,7 +91,7 @@ fn concerns(kind: u64, of: u64, key: u64) -> bool {
     match kind {
         0 => key == of,
         1 => key % 4 == of % 4,
-        2 => key % 2 == 0 && key % 3 == of % 3,
+        2 => key.is_multiple_of(2) && key % 3 == of % 3,
         3 => key % 2 == of % 2,
         _ => true,
     }
@@ -231,12 +233,12 @@ fn killed_at_any_moment_it_serves_what_is_right() {
     let kills = std::env::var("CIRRUS_KILLS").map_or(24, |kills| kills.parse().unwrap());
     let mut random = Random(kills ^ 0xC1AA);
     for life in 0..kills {
-        if life % LIVES != 0 {
+        if !life.is_multiple_of(LIVES) {
             continue;
         }
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         // With room for everything, and with evictions.
-        let capacity = if life / LIVES % 2 == 0 {
+        let capacity = if (life / LIVES).is_multiple_of(2) {
             64 << 30
         } else {
             12 << 20

@@ -7,6 +7,7 @@
 //! waiting for the disk is done by threads of a [`pool`].
 
 mod body;
+mod change;
 mod codec;
 mod fill;
 mod fills;
@@ -14,6 +15,7 @@ mod frame;
 mod growing;
 mod index;
 mod io;
+mod keep;
 mod open;
 mod pool;
 mod purges;

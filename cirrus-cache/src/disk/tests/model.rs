@@ -69,7 +69,7 @@ fn concerns(what: u8, of: u8, key: u8) -> bool {
     match what {
         0 => key == of,
         1 => key % 4 == of % 4,
-        2 => key % 2 == 0 && key % 3 == of % 3,
+        2 => key.is_multiple_of(2) && key % 3 == of % 3,
         3 => key % 2 == of % 2,
         _ => true,
     }
