@@ -378,9 +378,7 @@ fn judge(n: u64, found: Option<(u64, u64)>, said: &[Said], roomy: bool) {
         );
     }
     // The last one that is known to be stored.
-    let last = puts()
-        .filter(|(_, put)| place(&put.what, true).is_some())
-        .last();
+    let last = puts().rfind(|(_, put)| place(&put.what, true).is_some());
     let Some((began, put)) = last else { return };
     let purged = purges().any(|(at, _)| at > began);
     if roomy && !purged {
