@@ -1,11 +1,13 @@
 //! The registry: what a configuration names, and the part of the program that does it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use cirrus_cache::{FileLog, MemoryStore};
+use cirrus_cache::{DiskStore, FileLog, MemoryStore, OpenError};
+use cirrus_core::cache::CacheStore;
 use cirrus_core::config::{
-    Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, Faults, Format, OriginUrl,
-    PurgeLogConfig, Size,
+    Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig, Faults,
+    Format, OriginUrl, PurgeLogConfig, Size,
 };
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
@@ -32,7 +34,12 @@ pub(crate) struct Edge<'a> {
 ///
 /// A part cannot be had. Faults of the configuration itself are found by the builder.
 pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Builder, BoxError> {
-    let mut builder = Server::builder().config(source).cache(store(&config.cache));
+    let store = match &config.cache.disk {
+        Some(disk) => disk_store(disk)?,
+        None => None,
+    };
+    let store = store.unwrap_or_else(|| Arc::new(memory_store(&config.cache)));
+    let mut builder = Server::builder().config(source).cache(store);
     if let Some(log) = &config.cache.purge_log {
         builder = builder.purge_log(purge_log(log)?);
     }
@@ -51,7 +58,27 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
     )
 }
 
-fn store(config: &CacheConfig) -> MemoryStore {
+/// `None` if the disk cannot be used just now: the edge serves without it. A directory that is somebody else's is a
+/// mistake of the configuration's, which must not go unnoticed.
+fn disk_store(config: &DiskCacheConfig) -> Result<Option<Arc<dyn CacheStore>>, BoxError> {
+    let mut builder = DiskStore::builder(&config.path)
+        .capacity(config.capacity.bytes())
+        .min_uses(config.min_uses);
+    if let Some(size) = config.max_object {
+        builder = builder.max_object(size.bytes());
+    }
+    match builder.open_now() {
+        Ok(store) => Ok(Some(Arc::new(store))),
+        Err(error @ OpenError::Io { .. }) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "serving without the disk cache");
+            Ok(None)
+        }
+        Err(error) => Err(with_cause(error)),
+    }
+}
+
+fn memory_store(config: &CacheConfig) -> MemoryStore {
     let builder = MemoryStore::builder().capacity(config.memory.bytes());
     match config.max_object {
         Some(size) => builder.max_object(size.bytes()).build(),

@@ -57,6 +57,17 @@ pub struct Era {
     checked: AtomicU64,
 }
 
+/// A purge as it is kept over a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What was purged.
+    pub purge: Purge,
+    /// Its number.
+    pub moment: Moment,
+    /// When that was; matters to soft ones only.
+    pub at: Timestamp,
+}
+
 /// What the purges mean for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -132,12 +143,35 @@ impl Epochs {
     }
 
     /// Records a purge. Every [`check`](Self::check) that begins after it has returned heeds it.
-    pub fn record(&self, purge: &Purge, now: Timestamp) {
+    pub fn record(&self, purge: &Purge, now: Timestamp) -> Moment {
         let mut marks = self.marks.write();
         let number = self.number();
         marks.record(&purge.what, Mark::new(purge.mode, number, now));
         marks.bound(self.most);
         self.latest.store(number, Ordering::Release);
+        Moment(number)
+    }
+
+    /// Records a purge of an earlier life of the store, under the number that it had.
+    pub fn replay(&self, past: &Recorded) {
+        let mut marks = self.marks.write();
+        let number = past.moment.0;
+        let mark = Mark::new(past.purge.mode, number, past.at);
+        marks.record(&past.purge.what, mark);
+        marks.bound(self.most);
+        self.resume_after(past.moment);
+        self.latest.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// Numbers from now on are higher: for objects and purges of an earlier life of the store.
+    pub fn resume_after(&self, moment: Moment) {
+        self.sequence.fetch_max(moment.0, Ordering::AcqRel);
+    }
+
+    /// The purges that are remembered, for [`replay`](Self::replay) in the store's next life.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.marks.read().recorded()
     }
 
     /// What the purges so far mean for an object with this key and these tags.
@@ -209,6 +243,22 @@ impl fmt::Debug for Epochs {
 // === impl Era ===
 
 impl Era {
+    /// Of an object that was kept over a restart.
+    #[must_use]
+    pub fn restored(born: u64, renewed: u64) -> Self {
+        Self {
+            born,
+            renewed,
+            checked: AtomicU64::new(0),
+        }
+    }
+
+    /// Soft purges up to this number are answered.
+    #[must_use]
+    pub fn renewed(&self) -> u64 {
+        self.renewed
+    }
+
     /// Its number among all beginnings and purges.
     #[must_use]
     pub fn born(&self) -> u64 {

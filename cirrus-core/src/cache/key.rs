@@ -118,6 +118,17 @@ impl CacheKey {
         &self.0
     }
 
+    /// The key that [`as_str`](Self::as_str) tells; `None` for what is no key's text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let has_scheme = matches!(parts.next(), Some("http" | "https"));
+        let has_host = parts.next().is_some_and(|host| !host.is_empty());
+        let target = parts.next()?.parse::<PathAndQuery>();
+        let has_rest = parts.all(|part| !part.is_empty());
+        (has_scheme && has_host && target.is_ok() && has_rest).then(|| Self(text.into()))
+    }
+
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &str {
@@ -187,5 +198,25 @@ mod tests {
             key,
         ];
         assert!(keys.iter().all(|other| *other != slice));
+    }
+
+    #[test]
+    fn a_text_that_is_a_keys_makes_that_key() {
+        let target = PathAndQuery::from_static("/film?x=1");
+        let key = CacheKey::new(Scheme::Https, "a.example:8443", &target);
+        for key in [key.slice(0xabc, 7), key.unsliced(), key] {
+            assert_eq!(CacheKey::from_text(key.as_str()), Some(key));
+        }
+        for text in [
+            "",
+            "http",
+            "http a",
+            "ftp a /",
+            "http  /",
+            "http a /x ",
+            "http a \u{7f}",
+        ] {
+            assert_eq!(CacheKey::from_text(text), None, "{text}");
+        }
     }
 }

@@ -3,9 +3,9 @@
 use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, FilesConfig, ForwardAuthConfig,
-    HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
+    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
+    OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
     RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
     SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
@@ -315,6 +315,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<ServerConfig>(),
         keys_of::<LimitsConfig>(),
         keys_of::<CacheConfig>(),
+        keys_of::<DiskCacheConfig>(),
         keys_of::<PurgeLogConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),

@@ -49,7 +49,15 @@ impl KnownHost {
 /// What origins were told about who asks, with the connection's last request: the next one's is the same, unless it is
 /// for another host.
 #[derive(Debug, Default)]
-pub(crate) struct KnownClaims(Mutex<Option<(Host, Scheme, Version, Arc<Claims>)>>);
+pub(crate) struct KnownClaims(Mutex<Option<Told>>);
+
+#[derive(Debug)]
+struct Told {
+    host: Host,
+    scheme: Scheme,
+    version: Version,
+    claims: Arc<Claims>,
+}
 
 // === impl KnownClaims ===
 
@@ -63,14 +71,19 @@ impl KnownClaims {
         make: impl FnOnce() -> Arc<Claims>,
     ) -> Arc<Claims> {
         let mut known = self.0.lock();
-        if let Some((last, by, spoken, claims)) = &*known
-            && last == host
-            && (*by, *spoken) == (scheme, version)
+        if let Some(told) = &*known
+            && told.host == *host
+            && (told.scheme, told.version) == (scheme, version)
         {
-            return Arc::clone(claims);
+            return Arc::clone(&told.claims);
         }
         let claims = make();
-        *known = Some((host.clone(), scheme, version, Arc::clone(&claims)));
+        *known = Some(Told {
+            host: host.clone(),
+            scheme,
+            version,
+            claims: Arc::clone(&claims),
+        });
         claims
     }
 }

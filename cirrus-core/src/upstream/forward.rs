@@ -234,7 +234,7 @@ impl Forward {
             request.headers_mut().insert(CONNECTION, fields);
         }
         // The rest stays where it is: moving it costs more than reaching it.
-        let mut body = std::mem::replace(request.body_mut(), Body::empty());
+        let mut body = std::mem::take(request.body_mut());
         let claims = cx.claims.clone();
         let target = request
             .uri()

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::MOST_LENGTHS;
+use super::{MOST_LENGTHS, Recorded};
 use crate::cache::key::CacheKey;
-use crate::cache::purge::{Mode, Selection};
+use crate::cache::purge::{Mode, Purge, Selection};
+use crate::cache::store::Moment;
 use crate::clock::Timestamp;
 
 /// What was purged.
@@ -104,6 +105,23 @@ impl Marks {
         }
     }
 
+    /// As purges, from which [`record`](Self::record) makes marks that remove as much.
+    pub(super) fn recorded(&self) -> Vec<Recorded> {
+        let forgotten = Mark::new(Mode::Hard, self.forgotten, Timestamp::default());
+        let mut all = Vec::new();
+        // An object older than what was forgotten is dead, as if all had been purged then.
+        for mark in [self.all, forgotten] {
+            mark.list(&mut all, || Selection::All);
+        }
+        for (tag, mark) in &self.tags {
+            mark.list(&mut all, || Selection::Tag(tag.as_ref().into()));
+        }
+        for (name, host) in &self.hosts {
+            host.list(&mut all, &name.as_ref().into());
+        }
+        all
+    }
+
     #[cfg(test)]
     pub(super) fn lengths(&self, host: &str) -> usize {
         self.hosts[host].lengths.len()
@@ -144,6 +162,19 @@ impl Marks {
 // === impl Host ===
 
 impl Host {
+    fn list(&self, all: &mut Vec<Recorded>, name: &Arc<str>) {
+        self.whole.list(all, || Selection::Host(Arc::clone(name)));
+        for (url, mark) in &self.urls {
+            mark.list(all, || Selection::Url(url.clone()));
+        }
+        for (prefix, mark) in &self.prefixes {
+            mark.list(all, || Selection::Prefix {
+                host: Arc::clone(name),
+                path: text(prefix).into(),
+            });
+        }
+    }
+
     /// Gives how many marks that adds.
     fn mark_whole(&mut self, mark: Mark) -> usize {
         let new = self.whole.last() == 0;
@@ -235,6 +266,23 @@ impl Mark {
         }
     }
 
+    fn list(self, all: &mut Vec<Recorded>, what: impl Fn() -> Selection) {
+        if self.hard > 0 {
+            all.push(Recorded {
+                purge: Purge::hard(what()),
+                moment: Moment(self.hard),
+                at: Timestamp::default(),
+            });
+        }
+        if self.soft > 0 {
+            all.push(Recorded {
+                purge: Purge::soft(what()),
+                moment: Moment(self.soft),
+                at: self.soft_at,
+            });
+        }
+    }
+
     fn last(self) -> u64 {
         self.hard.max(self.soft)
     }
@@ -250,6 +298,14 @@ impl Mark {
     fn absorb(&mut self, other: Self) -> bool {
         self.join(other);
         false
+    }
+}
+
+/// Without the character that a shortened prefix may end within: that removes more, never less.
+fn text(prefix: &[u8]) -> &str {
+    match std::str::from_utf8(prefix) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&prefix[..error.valid_up_to()]).unwrap_or_default(),
     }
 }
 

@@ -243,3 +243,53 @@ fn a_million_labels_are_remembered_in_bounded_memory() {
     assert_eq!(epochs.check(&early, &key, &first), Verdict::Dead);
     assert_eq!(epochs.check(&epochs.begin(), &key, &first), Verdict::Live);
 }
+
+#[test]
+fn what_is_recorded_removes_as_much_when_it_is_replayed() {
+    let selections = [
+        Selection::All,
+        Selection::Host("a".into()),
+        Selection::Tag("t".into()),
+        prefix("a", "/x"),
+        Selection::Url(key("a", "/x/1")),
+    ];
+    for what in selections {
+        for purge in [Purge::hard(what.clone()), Purge::soft(what.clone())] {
+            let before = Epochs::new();
+            let old = before.begin();
+            let moment = before.record(&purge, THEN);
+            let new = before.begin();
+            let after = Epochs::new();
+            for past in before.recorded() {
+                assert_eq!((past.moment, &past.purge), (moment, &purge));
+                after.replay(&past);
+            }
+            for era in [old, new] {
+                let era = Era::restored(era.born(), era.renewed());
+                let concerned = [key("a", "/x/1"), key("b", "/")];
+                for key in concerned {
+                    let tags = tags(&["t"]);
+                    let verdicts = [&before, &after].map(|one| one.check(&era, &key, &tags));
+                    assert_eq!(verdicts[0], verdicts[1], "{key} after {purge:?}");
+                }
+            }
+            assert!(after.begin().born() > moment.0, "numbers go on");
+        }
+    }
+}
+
+/// What was forgotten still removes what is older.
+#[test]
+fn a_forgotten_purge_is_replayed_as_one_of_everything() {
+    let before = Epochs::new();
+    let old = before.begin();
+    before.record(&Purge::hard(Selection::Tag("t".into())), THEN);
+    before.forget_before(before.horizon());
+    let after = Epochs::new();
+    before.recorded().iter().for_each(|past| after.replay(past));
+    assert_eq!(after.check(&old, &key("a", "/"), &[]), Verdict::Dead);
+    assert_eq!(
+        after.check(&after.begin(), &key("a", "/"), &[]),
+        Verdict::Live
+    );
+}

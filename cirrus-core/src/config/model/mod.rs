@@ -6,6 +6,7 @@
 mod access;
 mod caching;
 mod content;
+mod disk;
 mod purging;
 mod shaping;
 mod site;
@@ -21,6 +22,7 @@ pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
+pub use disk::DiskCacheConfig;
 use ipnet::IpNet;
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
@@ -178,6 +180,8 @@ pub struct CacheConfig {
     /// at most a quarter.
     /// A change needs a restart.
     pub max_object: Option<Size>,
+    /// A disk to keep responses on, over restarts.
+    pub disk: Option<DiskCacheConfig>,
     /// A list of purges that several edges follow.
     pub purge_log: Option<PurgeLogConfig>,
 }
@@ -276,6 +280,7 @@ impl Default for CacheConfig {
         Self {
             memory: Size::mib(256),
             max_object: None,
+            disk: None,
             purge_log: None,
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, ConcurrencyConfig, Config, CorsConfig, HealthConfig, LimitsConfig, PoolConfig,
-    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    CacheConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, HealthConfig,
+    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig,
+    SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -122,6 +123,29 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
             "{largest} is too large: at most a quarter of `cache.memory` ({most}) is allowed"
         );
         faults.error("cache.max_object", Some(largest.to_string()), message);
+    }
+    if let Some(disk) = &cache.disk {
+        disk_cache(disk, faults);
+    }
+}
+
+fn disk_cache(disk: &DiskCacheConfig, faults: &mut Faults) {
+    let at = format_args!("cache.disk");
+    within(disk.min_uses, 1..=u8::MAX, at, "min_uses", faults);
+    if disk.capacity < Size::mib(64) {
+        let message = format!("{} is too small: at least 64MiB is allowed", disk.capacity);
+        faults.error(
+            "cache.disk.capacity",
+            Some(disk.capacity.to_string()),
+            message,
+        );
+    }
+    let most = Size::of(disk.capacity.bytes() / 4);
+    if let Some(largest) = disk.max_object.filter(|largest| *largest > most) {
+        let message = format!(
+            "{largest} is too large: at most a quarter of `cache.disk.capacity` ({most}) is allowed"
+        );
+        faults.error("cache.disk.max_object", Some(largest.to_string()), message);
     }
 }
 

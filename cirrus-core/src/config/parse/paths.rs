@@ -16,7 +16,8 @@ impl Config {
             .certificates
             .directory
             .iter_mut()
-            .chain(&mut self.access_log.file);
+            .chain(&mut self.access_log.file)
+            .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path));
         single.for_each(|path| resolve(path, base));
         if let Some(log) = &mut self.cache.purge_log {
             resolve(&mut log.file, base);

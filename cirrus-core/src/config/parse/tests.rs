@@ -3,7 +3,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::model::DiskCacheConfig;
 use crate::config::reference::EXAMPLE;
+use crate::config::value::Size;
 
 /// All faults of a text, as an operator sees them.
 fn faults(text: &str, format: Format) -> String {
@@ -385,9 +387,29 @@ fn faults_found_later_are_put_in_their_places() {
 }
 
 #[test]
+fn a_disk_cache_has_its_limits() {
+    let config = accepted("cache.disk = { path = \"store\", capacity = \"100GiB\" }\n");
+    let disk = config.cache.disk.as_ref().unwrap();
+    assert_eq!((disk.capacity, disk.min_uses), (Size::mib(100 << 10), 1));
+    let mut config = config.clone();
+    config.cache.disk = Some(DiskCacheConfig {
+        capacity: Size::mib(63),
+        max_object: Some(Size::mib(16)),
+        min_uses: 0,
+        ..disk.clone()
+    });
+    let mut faults = Faults::default();
+    crate::config::parse::check_values(&config, &mut faults);
+    let paths: Vec<_> = faults.iter().map(|fault| &*fault.path).collect();
+    let at = |name: &str| format!("cache.disk.{name}");
+    assert_eq!(paths, [at("min_uses"), at("capacity"), at("max_object")]);
+}
+
+#[test]
 fn relative_paths_start_at_the_file() {
     let mut config = accepted(
         "certificates.directory = \"certs\"\naccess_log.file = \"/var/log/a\"\n\
+         cache.disk.path = \"store\"\n\
          [[site]]\nroute = [{ files.directory = \"www\" }]\n[[site]]\nhosts = [\"a\"]\n",
     );
     let untouched = std::sync::Arc::clone(&config.site[1]);
@@ -400,6 +422,8 @@ fn relative_paths_start_at_the_file() {
         config.access_log.file.as_deref(),
         Some(Path::new("/var/log/a"))
     );
+    let disk = config.cache.disk.as_ref().unwrap();
+    assert_eq!(disk.path, Path::new("/etc/cirrus/store"));
     let files = config.site[0].route[0].files.as_ref().unwrap();
     assert_eq!(files.directory, Path::new("/etc/cirrus/www"));
     assert!(std::sync::Arc::ptr_eq(&untouched, &config.site[1]));

@@ -97,7 +97,7 @@ impl State {
             Action::Config => Ok(json(&self.config())),
             Action::Explain => match explain::answer(&self.engine, head.uri.query()).await {
                 Ok(explanation) => Ok(json(&explanation)),
-                Err(why) => Err(Problem::bad(why.to_string())),
+                Err(why) => Err(Problem::bad(why)),
             },
             Action::Cache => self.cache(),
             Action::Lookup => self.lookup(head.uri.query()).await,
