@@ -140,6 +140,15 @@ impl Epochs {
         self.latest.store(number, Ordering::Release);
     }
 
+    /// Records a purge that others have numbered, as [`record`](Self::record) does. Numbers ascend.
+    pub fn replay(&self, purge: &Purge, number: Moment, at: Timestamp) {
+        let mut marks = self.marks.write();
+        self.sequence.fetch_max(number.0, Ordering::AcqRel);
+        marks.record(&purge.what, Mark::new(purge.mode, number.0, at));
+        marks.bound(self.most);
+        self.latest.store(number.0, Ordering::Release);
+    }
+
     /// What the purges so far mean for an object with this key and these tags.
     pub fn check(&self, era: &Era, key: &CacheKey, tags: &[Arc<str>]) -> Verdict {
         if era.checked.load(Ordering::Relaxed) >= self.latest.load(Ordering::Acquire) {
@@ -213,6 +222,22 @@ impl Era {
     #[must_use]
     pub fn born(&self) -> u64 {
         self.born
+    }
+
+    /// One that was written down: its beginning, and before which number soft purges have been answered.
+    #[must_use]
+    pub fn restored(born: Moment, renewed: Moment) -> Self {
+        Self {
+            born: born.0,
+            renewed: renewed.0,
+            checked: AtomicU64::new(0),
+        }
+    }
+
+    /// Before which number soft purges have been answered.
+    #[must_use]
+    pub fn renewed(&self) -> u64 {
+        self.renewed
     }
 
     /// `forgotten`: the last purge that is not remembered. One that an older object may not have heeded removes it.

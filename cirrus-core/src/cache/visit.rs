@@ -92,7 +92,10 @@ impl<S: Handler> Visit<'_, S> {
             return Err(Down);
         }
         match self.store.lookup(&self.key).await {
-            Ok(stored) => Ok(self.select(stored)),
+            Ok(stored) => match self.select(&stored) {
+                Err(Forward::VaryMiss) => Ok(self.find_rest(&stored).await),
+                found => Ok(found),
+            },
             Err(error @ StoreError::Unavailable(_)) => {
                 if self.shared.outage.begins(self.now()) {
                     tracing::warn!(
@@ -109,8 +112,15 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
+    /// What a farther place has when nothing that was `found` fits.
+    async fn find_rest(&self, found: &[Stored]) -> Result<Stored, Forward> {
+        let rest = self.store.lookup_rest(&self.key, found).await;
+        let rest = rest.unwrap_or_default();
+        self.select(&rest).map_err(|_| Forward::VaryMiss)
+    }
+
     /// The newest that was made for a request like this one (RFC 9111 §4.1).
-    fn select(&self, stored: Vec<Stored>) -> Result<Stored, Forward> {
+    fn select(&self, stored: &[Stored]) -> Result<Stored, Forward> {
         let miss = if stored.is_empty() {
             Forward::UriMiss
         } else {
@@ -120,7 +130,7 @@ impl<S: Handler> Visit<'_, S> {
             stored.meta.vary.matches(&self.request.headers)
                 && stored.body.state() != BodyState::Failed
         };
-        stored.into_iter().find(fits).ok_or(miss)
+        stored.iter().find(|stored| fits(stored)).cloned().ok_or(miss)
     }
 
     fn found(&mut self, stored: Stored) -> Result<Response, More> {
