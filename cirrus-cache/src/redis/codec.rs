@@ -339,7 +339,10 @@ mod tests {
         let mut meta = Meta::new(StatusCode::NOT_FOUND, headers.clone());
         meta.vary = Variant(vec![
             (HeaderName::from_static("a"), None),
-            (HeaderName::from_static("b"), Some(HeaderValue::from_static(""))),
+            (
+                HeaderName::from_static("b"),
+                Some(HeaderValue::from_static("")),
+            ),
         ]);
         meta.freshness.received = Timestamp::from_millis(1_234_567);
         meta.freshness.initial_age = Duration::from_nanos(7_000_001);

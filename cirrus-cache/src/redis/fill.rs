@@ -55,7 +55,9 @@ impl RedisFill {
     fn forget(&mut self) {
         if std::mem::replace(&mut self.kept, false) {
             self.store.growing.remove(&self.key, self.stored.id);
-            self.store.growing.give_back(std::mem::take(&mut self.taken));
+            self.store
+                .growing
+                .give_back(std::mem::take(&mut self.taken));
         }
     }
 }

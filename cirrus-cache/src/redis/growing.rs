@@ -42,7 +42,11 @@ impl Growing {
 
     pub(super) fn get(&self, key: &CacheKey, id: ObjectId) -> Option<Object> {
         let objects = self.objects.lock();
-        objects.get(key)?.iter().find(|object| object.id == id).cloned()
+        objects
+            .get(key)?
+            .iter()
+            .find(|object| object.id == id)
+            .cloned()
     }
 
     pub(super) fn remove(&self, key: &CacheKey, id: ObjectId) {

@@ -73,7 +73,10 @@ impl Link {
         let mut connection = dialling.await.map_err(unavailable)?;
         let mut ask = redis::cmd("INFO");
         ask.arg("server");
-        let info: String = ask.query_async(&mut connection).await.map_err(unavailable)?;
+        let info: String = ask
+            .query_async(&mut connection)
+            .await
+            .map_err(unavailable)?;
         let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
         let run = run.ok_or_else(|| unavailable(Trouble::NoRun))?.to_owned();
         Ok(Connection { connection, run })

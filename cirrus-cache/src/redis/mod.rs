@@ -286,7 +286,10 @@ impl Inner {
     /// Sets the log up again if it is gone.
     async fn join(&self) -> Result<Arc<Ledger>, StoreError> {
         let run = self.link.current()?.run.clone();
-        let head: Values = self.link.script(&self.joining(&run), self.patience()).await?;
+        let head: Values = self
+            .link
+            .script(&self.joining(&run), self.patience())
+            .await?;
         let head = Head::read(&head).ok_or_else(|| unavailable("the log of purges is damaged"))?;
         self.follow(head).await
     }
@@ -479,7 +482,12 @@ impl Inner {
             return Err(StoreError::Purged);
         }
         self.growing.add(key, object.clone());
-        Ok(RedisFill::new(Arc::clone(self), key.clone(), &object, writer))
+        Ok(RedisFill::new(
+            Arc::clone(self),
+            key.clone(),
+            &object,
+            writer,
+        ))
     }
 
     /// The time, so that other edges' are in order with it; but always another one.
@@ -488,7 +496,9 @@ impl Inner {
         let next = |last: u64| now.max(last + 1);
         let last = self
             .last_id
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            });
         ObjectId(next(last.unwrap_or_else(|last| last)))
     }
 

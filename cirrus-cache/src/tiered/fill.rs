@@ -64,9 +64,7 @@ impl TieredFill {
             .collect();
         if bodies.len() > 1 {
             let spare = Arc::new(SpareBody::new(bodies));
-            shared
-                .spares
-                .put(parts.iter().map(|part| part.id), &spare);
+            shared.spares.put(parts.iter().map(|part| part.id), &spare);
             stored.body = spare;
         }
         Self {

@@ -246,7 +246,11 @@ impl Shared {
         Vec::new()
     }
 
-    async fn insert(self: &Arc<Self>, key: &CacheKey, meta: Meta) -> Result<TieredFill, StoreError> {
+    async fn insert(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        meta: Meta,
+    ) -> Result<TieredFill, StoreError> {
         let asked = meta.asked.map(|asked| self.moments.at(asked));
         let purges = self.purges.load(Ordering::Acquire);
         let (mut parts, mut without, mut refusal) = (Vec::new(), Vec::new(), None);
@@ -278,12 +282,7 @@ impl Shared {
     }
 
     /// Of that very object, and of its copies: what has the same header is what the origin has confirmed.
-    async fn refresh(
-        &self,
-        key: &CacheKey,
-        id: ObjectId,
-        meta: Meta,
-    ) -> Result<bool, StoreError> {
+    async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
         let (at, id) = inner(id);
         let asked = meta.asked.map(|asked| self.moments.at(asked));
         let Some(tier) = self.tiers.get(at).filter(|tier| tier.is_open()) else {

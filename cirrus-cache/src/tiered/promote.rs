@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cirrus_core::cache::{BodyState, ByteRange, CacheKey, Fill, Stored, StoreError};
+use cirrus_core::cache::{BodyState, ByteRange, CacheKey, Fill, StoreError, Stored};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
@@ -112,7 +112,10 @@ impl Promotions {
 
     fn suits(&self, stored: &Stored) -> bool {
         stored.body.state() == BodyState::Whole
-            && stored.body.size().is_some_and(|size| size <= self.max_object)
+            && stored
+                .body
+                .size()
+                .is_some_and(|size| size <= self.max_object)
     }
 
     fn is_due(&self, key: &CacheKey) -> bool {

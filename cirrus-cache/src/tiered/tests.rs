@@ -2,8 +2,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cirrus_core::cache::{Freshness, Mode, Scheme, Selection, Variant};
 use cirrus_core::cache::{BodyState, ByteRange};
+use cirrus_core::cache::{Freshness, Mode, Scheme, Selection, Variant};
 use cirrus_core::{Clock, SystemClock};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -234,7 +234,12 @@ async fn a_purge_that_failed_shuts_the_tier_out_until_it_was_repeated() {
     far.set_down(false);
     assert_eq!(bodies(&far).await, ["x"]);
     assert!(bodies(&store).await.is_empty(), "but nobody sees it");
-    assert!(store.purge(&Purge::hard(Selection::Tag("t".into()))).await.is_err());
+    assert!(
+        store
+            .purge(&Purge::hard(Selection::Tag("t".into())))
+            .await
+            .is_err()
+    );
     maintained(&store, tier::RESPITE + SOON).await;
     assert!(bodies(&far).await.is_empty(), "repeated");
     put(&store, meta(), "y").await;
@@ -319,7 +324,10 @@ async fn an_old_response_does_not_outlive_the_new_one_in_a_tier_that_refused_it(
         .unwrap();
     fill.write(vec![7; 2 << 20].into()).await.unwrap();
     fill.finish(HeaderMap::new()).await.unwrap();
-    assert!(bodies(&near).await.is_empty(), "too large, and the old one is gone");
+    assert!(
+        bodies(&near).await.is_empty(),
+        "too large, and the old one is gone"
+    );
     assert_eq!(bodies(&far).await[0].len(), 2 << 20);
     assert_eq!(bodies(&store).await.len(), 1);
 }

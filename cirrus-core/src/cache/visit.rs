@@ -130,7 +130,11 @@ impl<S: Handler> Visit<'_, S> {
             stored.meta.vary.matches(&self.request.headers)
                 && stored.body.state() != BodyState::Failed
         };
-        stored.iter().find(|stored| fits(stored)).cloned().ok_or(miss)
+        stored
+            .iter()
+            .find(|stored| fits(stored))
+            .cloned()
+            .ok_or(miss)
     }
 
     fn found(&mut self, stored: Stored) -> Result<Response, More> {

@@ -136,7 +136,10 @@ impl RedisServer {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let line = line.trim_end().to_owned();
-        match line.strip_prefix('$').and_then(|len| len.parse::<usize>().ok()) {
+        match line
+            .strip_prefix('$')
+            .and_then(|len| len.parse::<usize>().ok())
+        {
             Some(len) => {
                 let mut text = vec![0; len];
                 reader.read_exact(&mut text)?;
