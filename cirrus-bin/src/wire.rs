@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use cirrus_cache::MemoryStore;
+#[cfg(feature = "redis")]
+use cirrus_cache::RedisStore;
+use cirrus_cache::{MemoryStore, TieredStore};
 use cirrus_core::config::{
     Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, Faults, Format, OriginUrl,
-    Size,
+    RedisCacheConfig, Size,
 };
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
@@ -32,7 +34,7 @@ pub(crate) struct Edge<'a> {
 ///
 /// A part cannot be had. Faults of the configuration itself are found by the builder.
 pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Builder, BoxError> {
-    let builder = Server::builder().config(source).cache(store(&config.cache));
+    let builder = cached(Server::builder().config(source), &config.cache)?;
     Ok(match certificates(&config.certificates)? {
         Some(chain) => builder.certs(chain),
         None => builder,
@@ -48,7 +50,33 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
     )
 }
 
-fn store(config: &CacheConfig) -> MemoryStore {
+/// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.
+fn cached(builder: Builder, config: &CacheConfig) -> Result<Builder, BoxError> {
+    let memory = memory(config);
+    // A store on disk is to be the second tier, before the shared one.
+    let Some(redis) = &config.redis else {
+        return Ok(builder.cache(memory));
+    };
+    let tiers = TieredStore::new(memory).then(self::redis(redis)?);
+    Ok(builder.cache(tiers.build()))
+}
+
+#[cfg(feature = "redis")]
+fn redis(config: &RedisCacheConfig) -> Result<RedisStore, BoxError> {
+    let url = config.url.as_ref().ok_or("`cache.redis` needs `url`")?;
+    Ok(RedisStore::builder(url.as_str())?
+        .prefix(&config.prefix)
+        .max_object(config.max_object.bytes())
+        .timeout(config.timeout.into())
+        .build())
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &RedisCacheConfig) -> Result<MemoryStore, BoxError> {
+    Err("`cache.redis` is not built into this program: build it with the feature `redis`".into())
+}
+
+fn memory(config: &CacheConfig) -> MemoryStore {
     let builder = MemoryStore::builder().capacity(config.memory.bytes());
     match config.max_object {
         Some(size) => builder.max_object(size.bytes()).build(),

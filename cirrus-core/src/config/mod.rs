@@ -27,9 +27,9 @@ pub use model::{
     CacheConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
     ConcurrencyConfig, Config, ContentCoding, CorsConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SiteCacheConfig,
-    SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    OriginConfig, OriginProtocol, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -38,5 +38,5 @@ pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
-    PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
+    PeriodBound, Rate, RateKey, RedisUrl, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
 };

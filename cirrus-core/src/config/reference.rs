@@ -4,9 +4,9 @@ use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheConfig,
     CertificatesConfig, ClusterConfig, CompressionConfig, ConcurrencyConfig, Config, CorsConfig,
     FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig,
-    ListenConfig, OriginConfig, PoolConfig, RateLimitConfig, RedirectConfig, RequestIdConfig,
-    RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig, UpstreamTlsConfig,
+    ListenConfig, OriginConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
+    SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, OriginUrl, PasswordHash, Period,
@@ -313,6 +313,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<ServerConfig>(),
         keys_of::<LimitsConfig>(),
         keys_of::<CacheConfig>(),
+        keys_of::<RedisCacheConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),
         keys_of::<ClusterConfig>(),

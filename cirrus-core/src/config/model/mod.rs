@@ -7,6 +7,7 @@ mod access;
 mod content;
 mod shaping;
 mod site;
+mod store;
 mod upstream;
 
 use super::parse::Written;
@@ -28,6 +29,7 @@ pub use site::{
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+pub use store::RedisCacheConfig;
 pub use upstream::{
     ClusterConfig, HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol,
     TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
@@ -165,6 +167,9 @@ pub struct CacheConfig {
     /// at most a quarter.
     /// A change needs a restart.
     pub max_object: Option<Size>,
+    /// A level behind `memory` that edges share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisCacheConfig>,
 }
 
 /// Where server certificates come from. A change needs a restart; the files themselves are watched.
@@ -261,6 +266,7 @@ impl Default for CacheConfig {
         Self {
             memory: Size::mib(256),
             max_object: None,
+            redis: None,
         }
     }
 }

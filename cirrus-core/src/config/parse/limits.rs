@@ -3,7 +3,7 @@
 use crate::config::faults::Faults;
 use crate::config::model::{
     CacheConfig, ConcurrencyConfig, Config, CorsConfig, HealthConfig, LimitsConfig, PoolConfig,
-    RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig, TimeoutsConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig, RouteConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -117,6 +117,21 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
         );
         faults.error("cache.max_object", Some(largest.to_string()), message);
     }
+    if let Some(redis) = &cache.redis {
+        shared_cache(redis, faults);
+    }
+}
+
+fn shared_cache(redis: &RedisCacheConfig, faults: &mut Faults) {
+    let at = format_args!("cache.redis");
+    if redis.url.is_none() {
+        let message = "needs `url`, for example \"redis://10.0.0.5:6379\"";
+        faults.error("cache.redis", None, message);
+    }
+    let times = Period::millis(1)..=Period::secs(10);
+    within(redis.timeout, times, at, "timeout", faults);
+    let sizes = Size::of(1)..=Size::mib(64);
+    within(redis.max_object, sizes, at, "max_object", faults);
 }
 
 fn admin(config: &Config, faults: &mut Faults) {
