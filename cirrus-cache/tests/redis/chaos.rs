@@ -246,3 +246,15 @@ async fn a_full_server_evicts_or_refuses() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_password_stands_in_the_url() {
+    let server = RedisServer::with(&["--requirepass", "se@cret"]);
+    let without = edge_waiting(&server, Duration::from_secs(20));
+    assert!(is_unavailable(&without.connect().await));
+    let url = format!("redis://:se%40cret@{}", server.address());
+    let store = RedisStore::builder(&url).unwrap().build();
+    store.connect().await.unwrap();
+    let told = format!("{store:?}");
+    assert!(!told.contains("cret"), "{told}");
+}

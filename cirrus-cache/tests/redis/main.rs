@@ -1,6 +1,7 @@
 //! The Redis store beside a real server, and without it.
 
 mod chaos;
+mod edges;
 mod sharing;
 
 use std::time::Duration;
