@@ -95,7 +95,7 @@ impl Fill for RedisFill {
             return Ok(());
         };
         let body = object.body.read(ByteRange::ALL).collect().await;
-        let body = body.map_err(|error| StoreError::Damaged(error.into()))?;
+        let body = body.map_err(StoreError::Damaged)?;
         let sent = self
             .store
             .send(&self.key, object, body.to_bytes(), trailers)

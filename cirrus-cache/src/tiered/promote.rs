@@ -194,7 +194,7 @@ async fn copy_body(mut fill: Box<dyn Fill>, stored: &Stored) -> Result<(), Store
     let mut body = stored.body.read(ByteRange::ALL);
     let mut trailers = HeaderMap::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| StoreError::Damaged(error.into()))?;
+        let frame = frame.map_err(StoreError::Damaged)?;
         match frame.into_data() {
             Ok(data) => fill.write(data).await?,
             Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),

@@ -144,7 +144,7 @@ impl HttpBody for Reading {
                     if self.fall_back() {
                         continue;
                     }
-                    return Poll::Ready(Some(Err(error.into())));
+                    return Poll::Ready(Some(Err(error)));
                 }
             };
             match frame.into_data() {

@@ -65,7 +65,10 @@ impl Tier {
             return None;
         }
         match found {
-            Ok(found) => Some(found),
+            Ok(found) => {
+                self.recover();
+                Some(found)
+            }
             Err(error) => self.note(&error).then(Vec::new),
         }
     }
@@ -83,6 +86,15 @@ impl Tier {
             );
         }
         false
+    }
+
+    /// It answers. Mostly it did before, and nothing is written.
+    fn recover(&self) {
+        if self.rests_until.load(Ordering::Relaxed) != 0
+            && self.rests_until.swap(0, Ordering::Relaxed) != 0
+        {
+            tracing::info!("a tier of the cache answers again");
+        }
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {

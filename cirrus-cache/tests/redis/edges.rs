@@ -75,7 +75,7 @@ async fn what_one_edge_has_fetched_another_serves() {
     one.store
         .purge(&Purge::hard(Selection::Tag("t".into())))
         .await
-        .unwrap();
+        .expect("Redis does what it is asked");
     assert!(!is_hit(&one.client.get("/page").await), "purged");
     until_hit(&mut one, "/page").await;
 }

@@ -47,12 +47,12 @@ impl<S> Own<S> {
     async fn start(wrap: impl FnOnce(RedisStore) -> S) -> Self {
         let server = RedisServer::start();
         let store = RedisStore::builder(&server.url())
-            .unwrap()
+            .expect("Redis does what it is asked")
             .max_object(8 << 20)
             // The machine may be busy.
             .timeout(Duration::from_secs(20))
             .build();
-        store.connect().await.unwrap();
+        store.connect().await.expect("Redis does what it is asked");
         Self {
             store: wrap(store),
             _server: server,
@@ -86,12 +86,12 @@ impl<S: CacheStore> CacheStore for Own<S> {
 /// One more edge.
 async fn edge(server: &RedisServer) -> RedisStore {
     let store = edge_waiting(server, Duration::from_secs(20));
-    store.connect().await.unwrap();
+    store.connect().await.expect("Redis does what it is asked");
     store
 }
 
 fn edge_waiting(server: &RedisServer, timeout: Duration) -> RedisStore {
-    let builder = RedisStore::builder(&server.url()).unwrap();
+    let builder = RedisStore::builder(&server.url()).expect("Redis does what it is asked");
     builder.timeout(timeout).build()
 }
 
@@ -137,19 +137,32 @@ async fn put(store: &impl CacheStore, body: impl Into<Bytes>) {
 
 async fn begin(store: &impl CacheStore, asked: Moment) -> Box<dyn Fill> {
     let inserted = store.insert(&key(), meta().with_asked(asked)).await;
-    inserted.unwrap()
+    inserted.expect("Redis does what it is asked")
 }
 
 async fn end(mut fill: Box<dyn Fill>, body: impl Into<Bytes>) {
-    fill.write(body.into()).await.unwrap();
-    fill.finish(HeaderMap::new()).await.unwrap();
+    fill.write(body.into())
+        .await
+        .expect("Redis does what it is asked");
+    fill.finish(HeaderMap::new())
+        .await
+        .expect("Redis does what it is asked");
 }
 
 async fn bodies(store: &impl CacheStore) -> Vec<Bytes> {
     let mut bodies = Vec::new();
-    for stored in store.lookup(&key()).await.unwrap() {
+    for stored in store
+        .lookup(&key())
+        .await
+        .expect("Redis does what it is asked")
+    {
         let body = stored.body.read(ByteRange::ALL);
-        bodies.push(body.collect().await.unwrap().to_bytes());
+        bodies.push(
+            body.collect()
+                .await
+                .expect("Redis does what it is asked")
+                .to_bytes(),
+        );
     }
     bodies
 }
