@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::value::{Period, RedisUrl, Size};
 
 /// A Redis server that edges share, behind `memory`: small responses that one of them has fetched are found by all.
-/// A purge there holds for every edge that uses it. While it does not answer, it is bypassed.
+/// What is purged there no edge finds there any more. While it does not answer, it is bypassed.
 /// A change needs a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
