@@ -154,16 +154,21 @@ impl CacheStore for RedisStore {
     }
 
     async fn maintain(&self) {
+        let mut told = false;
         loop {
             match self.0.connect().await {
                 Ok(()) => {
                     tracing::info!("the cache in Redis is connected");
                     self.0.link.lost().await;
                     tracing::warn!("the cache in Redis is lost: it is bypassed");
+                    told = true;
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::debug!(error, "the cache in Redis is not to be reached");
+                    // Once, not twice a second.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(error, "the cache in Redis is not to be reached");
+                    }
                 }
             }
             tokio::time::sleep(RETRY).await;
