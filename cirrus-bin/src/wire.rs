@@ -1,13 +1,13 @@
 //! The registry: what a configuration names, and the part of the program that does it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use cirrus_cache::{DiskStore, FileLog, MemoryStore, OpenError};
-use cirrus_core::cache::CacheStore;
+#[cfg(feature = "redis")]
+use cirrus_cache::RedisStore;
+use cirrus_cache::{DiskStore, FileLog, MemoryStore, OpenError, TieredStore};
 use cirrus_core::config::{
     Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig, Faults,
-    Format, OriginUrl, PurgeLogConfig, Size,
+    Format, OriginUrl, PurgeLogConfig, RedisCacheConfig, Size,
 };
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
@@ -34,12 +34,7 @@ pub(crate) struct Edge<'a> {
 ///
 /// A part cannot be had. Faults of the configuration itself are found by the builder.
 pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Builder, BoxError> {
-    let store = match &config.cache.disk {
-        Some(disk) => disk_store(disk)?,
-        None => None,
-    };
-    let store = store.unwrap_or_else(|| Arc::new(memory_store(&config.cache)));
-    let mut builder = Server::builder().config(source).cache(store);
+    let mut builder = cached(Server::builder().config(source), &config.cache)?;
     if let Some(log) = &config.cache.purge_log {
         builder = builder.purge_log(purge_log(log)?);
     }
@@ -58,9 +53,29 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
     )
 }
 
+/// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.
+fn cached(builder: Builder, config: &CacheConfig) -> Result<Builder, BoxError> {
+    let memory = memory(config);
+    let disk = match &config.disk {
+        Some(disk) => disk_store(disk)?,
+        None => None,
+    };
+    if disk.is_none() && config.redis.is_none() {
+        return Ok(builder.cache(memory));
+    }
+    let mut tiers = TieredStore::new(memory);
+    if let Some(disk) = disk {
+        tiers = tiers.then(disk);
+    }
+    if let Some(redis) = &config.redis {
+        tiers = tiers.then(self::redis(redis)?);
+    }
+    Ok(builder.cache(tiers.build()))
+}
+
 /// `None` if the disk cannot be used just now: the edge serves without it. A directory that is somebody else's is a
 /// mistake of the configuration's, which must not go unnoticed.
-fn disk_store(config: &DiskCacheConfig) -> Result<Option<Arc<dyn CacheStore>>, BoxError> {
+fn disk_store(config: &DiskCacheConfig) -> Result<Option<DiskStore>, BoxError> {
     let mut builder = DiskStore::builder(&config.path)
         .capacity(config.capacity.bytes())
         .min_uses(config.min_uses);
@@ -68,7 +83,7 @@ fn disk_store(config: &DiskCacheConfig) -> Result<Option<Arc<dyn CacheStore>>, B
         builder = builder.max_object(size.bytes());
     }
     match builder.open_now() {
-        Ok(store) => Ok(Some(Arc::new(store))),
+        Ok(store) => Ok(Some(store)),
         Err(error @ OpenError::Io { .. }) => {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "serving without the disk cache");
@@ -78,7 +93,22 @@ fn disk_store(config: &DiskCacheConfig) -> Result<Option<Arc<dyn CacheStore>>, B
     }
 }
 
-fn memory_store(config: &CacheConfig) -> MemoryStore {
+#[cfg(feature = "redis")]
+fn redis(config: &RedisCacheConfig) -> Result<RedisStore, BoxError> {
+    let url = config.url.as_ref().ok_or("`cache.redis` needs `url`")?;
+    Ok(RedisStore::builder(url.as_str())?
+        .prefix(&config.prefix)
+        .max_object(config.max_object.bytes())
+        .timeout(config.timeout.into())
+        .build())
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &RedisCacheConfig) -> Result<MemoryStore, BoxError> {
+    Err("`cache.redis` is not built into this program: build it with the feature `redis`".into())
+}
+
+fn memory(config: &CacheConfig) -> MemoryStore {
     let builder = MemoryStore::builder().capacity(config.memory.bytes());
     match config.max_object {
         Some(size) => builder.max_object(size.bytes()).build(),

@@ -263,3 +263,29 @@ fn a_port_in_use_is_told() {
     let told = told(cirrus(directory.path()).args(["run", "--config", "cirrus.toml"]));
     insta::assert_snapshot!(told.replace(&port.to_string(), "PORT"));
 }
+
+#[test]
+fn a_redis_that_cannot_be_one() {
+    insta::assert_snapshot!(checked(
+        r#"
+            [cache.redis]
+            url = "http://10.0.0.5:6379"
+            timeout = "1m"
+            max_object = "1GiB"
+
+            [[site]]
+            hosts = ["shop.example"]
+            origin = [{ url = "http://127.0.0.1:3000" }]
+        "#
+    ));
+    insta::assert_snapshot!(checked(
+        r#"
+            [cache.redis]
+            prefix = "edge:"
+
+            [[site]]
+            hosts = ["shop.example"]
+            origin = [{ url = "http://127.0.0.1:3000" }]
+        "#
+    ));
+}

@@ -23,6 +23,17 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Every live variant of `key`, newest first, growing ones too; empty is a miss. The engine picks by `Vary`.
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError>;
 
+    /// Variants that [`lookup`](Self::lookup) left out because a nearer place had some of `key`, newest first: asked when
+    /// none of those it `found` fits. A store of one place has none.
+    async fn lookup_rest(
+        &self,
+        key: &CacheKey,
+        found: &[Stored],
+    ) -> Result<Vec<Stored>, StoreError> {
+        let _ = (key, found);
+        Ok(Vec::new())
+    }
+
     /// Now, in the order of this store's purges: taken before the origin is asked, and given back in [`Meta::asked`],
     /// so that a purge that comes while the origin answers concerns the answer. From memory, without I/O: a store that
     /// follows a log of purges gives the last one it has applied.
@@ -60,6 +71,14 @@ pub trait CacheStore: Send + Sync + 'static {
 impl<S: CacheStore + ?Sized> CacheStore for Arc<S> {
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         (**self).lookup(key).await
+    }
+
+    async fn lookup_rest(
+        &self,
+        key: &CacheKey,
+        found: &[Stored],
+    ) -> Result<Vec<Stored>, StoreError> {
+        (**self).lookup_rest(key, found).await
     }
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
@@ -133,7 +152,8 @@ pub struct Stored {
     pub body: Arc<dyn StoredBody>,
 }
 
-/// Names one object in a store; never used twice while the store lives.
+/// Names one object in a store; never used twice while the store lives. Less than 2^60, so that a store of several
+/// places can say which one it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u64);
 

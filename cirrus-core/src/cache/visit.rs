@@ -104,7 +104,11 @@ impl<S: Handler> Visit<'_, S> {
         match within(LOOKUP_LIMIT, self.store.lookup(&self.key)).await {
             Ok(stored) => {
                 self.engine.outage.ends();
-                Ok(self.select(stored))
+                match self.pick(stored) {
+                    Ok(stored) => Ok(Ok(stored)),
+                    Err(others) if others.is_empty() => Ok(Err(Forward::UriMiss)),
+                    Err(others) => Ok(self.find_rest(&others).await),
+                }
             }
             Err(error @ StoreError::Unavailable(_)) => {
                 if self.engine.outage.begins(self.now()) {
@@ -122,19 +126,24 @@ impl<S: Handler> Visit<'_, S> {
         }
     }
 
-    /// The newest that was made for a request like this one (RFC 9111 §4.1).
-    fn select(&self, stored: Vec<Stored>) -> Result<Stored, Forward> {
-        let miss = if stored.is_empty() {
-            Forward::UriMiss
-        } else {
-            Forward::VaryMiss
-        };
+    /// What a farther place has when nothing that was `found` fits.
+    async fn find_rest(&self, found: &[Stored]) -> Result<Stored, Forward> {
+        let rest = within(LOOKUP_LIMIT, self.store.lookup_rest(&self.key, found)).await;
+        let picked = self.pick(rest.unwrap_or_default());
+        picked.map_err(|_| Forward::VaryMiss)
+    }
+
+    /// The newest that was made for a request like this one (RFC 9111 §4.1), or those that were not.
+    fn pick(&self, mut stored: Vec<Stored>) -> Result<Stored, Vec<Stored>> {
         let fits = |stored: &Stored| {
             stored.meta.vary.matches(&self.request.headers)
                 && stored.body.state() != BodyState::Failed
                 && self.can_read(&stored.meta)
         };
-        stored.into_iter().find(fits).ok_or(miss)
+        match stored.iter().position(fits) {
+            Some(at) => Ok(stored.swap_remove(at)),
+            None => Err(stored),
+        }
     }
 
     fn found(&mut self, stored: Stored) -> Result<Response, More> {

@@ -6,8 +6,8 @@ use super::model::{
     CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
     ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
     OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
-    SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
@@ -317,6 +317,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<CacheConfig>(),
         keys_of::<DiskCacheConfig>(),
         keys_of::<PurgeLogConfig>(),
+        keys_of::<RedisCacheConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),
         keys_of::<ClusterConfig>(),

@@ -19,6 +19,7 @@ pub mod config_suite;
 pub mod discovery_suite;
 mod origin;
 pub mod pieces;
+pub mod process;
 pub mod proxy;
 pub mod store_suite;
 

@@ -10,6 +10,7 @@ mod disk;
 mod purging;
 mod shaping;
 mod site;
+mod store;
 mod upstream;
 
 use super::parse::Written;
@@ -35,6 +36,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+pub use store::RedisCacheConfig;
 pub use upstream::{
     ClusterConfig, HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol,
     TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
@@ -184,6 +186,9 @@ pub struct CacheConfig {
     pub disk: Option<DiskCacheConfig>,
     /// A list of purges that several edges follow.
     pub purge_log: Option<PurgeLogConfig>,
+    /// A level behind `memory` that edges share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisCacheConfig>,
 }
 
 /// Where server certificates come from. A change needs a restart; the files themselves are watched.
@@ -282,6 +287,7 @@ impl Default for CacheConfig {
             max_object: None,
             disk: None,
             purge_log: None,
+            redis: None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::config::faults::Faults;
 use crate::config::model::{
     CacheConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, HealthConfig,
-    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RespondConfig, RouteConfig,
-    SiteCacheConfig, TimeoutsConfig,
+    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig,
+    RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -127,6 +127,9 @@ fn cache(cache: &CacheConfig, faults: &mut Faults) {
     if let Some(disk) = &cache.disk {
         disk_cache(disk, faults);
     }
+    if let Some(redis) = &cache.redis {
+        shared_cache(redis, faults);
+    }
 }
 
 fn disk_cache(disk: &DiskCacheConfig, faults: &mut Faults) {
@@ -147,6 +150,18 @@ fn disk_cache(disk: &DiskCacheConfig, faults: &mut Faults) {
         );
         faults.error("cache.disk.max_object", Some(largest.to_string()), message);
     }
+}
+
+fn shared_cache(redis: &RedisCacheConfig, faults: &mut Faults) {
+    let at = format_args!("cache.redis");
+    if redis.url.is_none() {
+        let message = "needs `url`, for example \"redis://10.0.0.5:6379\"";
+        faults.error("cache.redis", None, message);
+    }
+    let times = Period::millis(1)..=Period::secs(10);
+    within(redis.timeout, times, at, "timeout", faults);
+    let sizes = Size::of(1)..=Size::mib(64);
+    within(redis.max_object, sizes, at, "max_object", faults);
 }
 
 fn caching(cache: &SiteCacheConfig, at: Table<'_>, faults: &mut Faults) {

@@ -52,7 +52,7 @@ impl State {
         json!({
             "revision": snapshot.revision,
             "applied": snapshot.applied.as_secs(),
-            "refused": refusal,
+            "refused": refusal.map(without_passwords),
             "config": masked(&snapshot.config),
         })
     }
@@ -88,6 +88,55 @@ fn mask(value: &mut Value) {
             fields.values_mut().for_each(mask);
         }
         Value::Array(elements) => elements.iter_mut().for_each(mask),
+        Value::String(text) => mask_url(text),
         _ => {}
+    }
+}
+
+fn without_passwords(mut value: Value) -> Value {
+    mask(&mut value);
+    value
+}
+
+/// Hides the passwords of URLs: `redis://user:…@host`. Rather too much than too little, so also in what is no URL.
+fn mask_url(text: &mut String) {
+    let mut from = 0;
+    while let Some(begin) = text[from..].find("://").map(|at| from + at + "://".len()) {
+        let is_end = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+        let end = text[begin..]
+            .find(is_end)
+            .map_or(text.len(), |at| begin + at);
+        let login = text[begin..end]
+            .rfind('@')
+            .map_or("", |at| &text[begin..begin + at]);
+        let (start, stop) = (login.find(':'), begin + login.len());
+        if let Some(colon) = start {
+            text.replace_range(begin + colon + 1..stop, "…");
+        }
+        from = begin;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_hidden() {
+        for (written, told) in [
+            ("redis://edge:secret@a/1", "redis://edge:…@a/1"),
+            ("redis://:se:cr@t/@a", "redis://:…@a"),
+            (
+                "no: \"rediss://u:p@a\" or redis://v:q@b",
+                "no: \"rediss://u:…@a\" or redis://v:…@b",
+            ),
+            ("http://a:80/b", "http://a:80/b"),
+            ("redis://edge@a", "redis://edge@a"),
+            ("://", "://"),
+        ] {
+            let mut text = written.to_owned();
+            mask_url(&mut text);
+            assert_eq!(text, told);
+        }
     }
 }
