@@ -317,6 +317,9 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use cirrus_core::cache::Scheme;
+    use http::uri::PathAndQuery;
+
     use super::*;
 
     fn record() -> Record {
