@@ -23,10 +23,6 @@ use crate::upstream::pool::Pool;
 /// How often idle connections to origins are looked through.
 const REAP: Duration = Duration::from_secs(5);
 
-/// Polls of tasks between two looks at the sockets, while there is something to poll. A connection takes about two for a
-/// request, of a few microseconds each.
-const EVENT_INTERVAL: u32 = 256;
-
 /// A running server. Dropped, it ends at once; [`shutdown`](Self::shutdown) lets requests in flight finish.
 #[derive(Debug)]
 pub struct Running {
@@ -150,8 +146,6 @@ fn spawn(
     let system = |error: std::io::Error| StartError::System(error.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // The sockets are looked at after so many polls: what is ready is served first, and fewer system calls are made.
-        .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(system)?;
     let (ended, hears) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! One request and its response on one connection.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
-use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::MAX_HEAD;
@@ -23,7 +24,7 @@ use crate::codec::lines::HeaderLines;
 use crate::codec::{Malformed, write};
 use crate::error::BoxError;
 use crate::middleware::Claims;
-use crate::upstream::pool::{Home, Wire};
+use crate::upstream::pool::{Home, Io, Wire};
 
 /// How much is read at once: enough for most responses in one call, and few calls for the large ones.
 const FIRST_READ: usize = 8 * 1024;
@@ -257,10 +258,13 @@ impl Talk {
         size: usize,
     ) -> Poll<io::Result<usize>> {
         let buffer = &mut self.wire.read;
+        let mut io = Pin::new(&mut self.wire.io);
+        if buffer.capacity() == 0 && size <= FIRST_READ {
+            return poll_first_read(io.as_mut(), cx, buffer);
+        }
         if buffer.capacity() - buffer.len() < size / 4 {
             buffer.reserve(size);
         }
-        let mut io = Pin::new(&mut self.wire.io);
         tokio_util::io::poll_read_buf(io.as_mut(), cx, buffer)
     }
 
@@ -413,6 +417,16 @@ impl Talk {
         Answer::Switched(response, self.wire)
     }
 
+    /// This much of what was read. Mostly that is all, and the buffer itself becomes it.
+    fn content(&mut self, length: usize) -> Bytes {
+        let buffer = &mut self.wire.read;
+        if buffer.len() == length {
+            std::mem::take(buffer).freeze()
+        } else {
+            buffer.split_to(length).freeze()
+        }
+    }
+
     fn respond(
         mut self,
         method: &Method,
@@ -428,7 +442,7 @@ impl Talk {
         let body = match framing {
             // All there already: no state machine, and the connection is free at once.
             framing::Framing::Length(length) if self.wire.read.len() as u64 >= length => {
-                let content = self.wire.read.split_to(length as usize).freeze();
+                let content = self.content(length as usize);
                 if reusable && self.is_clean() {
                     home.put(self.wire);
                 }
@@ -451,6 +465,24 @@ impl Talk {
     }
 }
 
+/// Reads by way of memory that every connection of this thread uses: as long as nothing comes, a connection that waits
+/// has no buffer, and then one of the right size.
+fn poll_first_read(
+    io: Pin<&mut Io>,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    thread_local! {
+        static ROOM: RefCell<[u8; FIRST_READ]> = const { RefCell::new([0; FIRST_READ]) };
+    }
+    ROOM.with_borrow_mut(|room| {
+        let mut read = ReadBuf::new(room);
+        ready!(io.poll_read(cx, &mut read))?;
+        buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+}
+
 /// Reads nothing: only tells whether the connection has ended or speaks out of turn while it is idle.
 pub(crate) fn is_quiet(wire: &mut Wire) -> bool {
     let mut byte = [0];
@@ -458,7 +490,7 @@ pub(crate) fn is_quiet(wire: &mut Wire) -> bool {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let io = Pin::new(&mut wire.io);
     // Readiness is known from the reactor's last turn: no system call unless something has happened.
-    tokio::io::AsyncRead::poll_read(io, &mut cx, &mut buffer).is_pending()
+    io.poll_read(&mut cx, &mut buffer).is_pending()
 }
 
 const _: () = assert!(FIRST_READ <= MAX_HEAD);
