@@ -9,6 +9,9 @@ import subprocess
 
 from servers import Server, free_port, hosts, nginx_command, nginx_config, program
 
+# In place of a number of sites: any host, and responses are kept on the disk only.
+DISK = "disk"
+
 # === nginx ===
 
 
@@ -20,7 +23,7 @@ def nginx(name, place, sites):
         proxy_cache_path {place.folder}/{name}-cache keys_zone=hits:20m max_size=400m inactive=1h use_temp_path=off;
         proxy_cache_key $scheme$host$request_uri;
         # As many as there are objects: otherwise every hit opens a file.
-        open_file_cache max={max(100, sites + 100)};
+        open_file_cache max={100 + (0 if sites == DISK else sites)};
         server_names_hash_max_size 65536;
         ssl_certificate {pair}.pem;
         ssl_certificate_key {pair}.key;
@@ -30,7 +33,7 @@ def nginx(name, place, sites):
         proxy_set_header Connection "";
         proxy_set_header Host $host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        {nginx_sites(port, sites) if sites else nginx_any_host(port, tls_port)}
+        {nginx_sites(port, sites) if sites not in (0, DISK) else nginx_any_host(port, tls_port)}
         """,
         place.folder,
         name,
@@ -173,12 +176,21 @@ workers = 1
 {limits}
 
 [cache]
-memory = "256MiB"
-{cirrus_sites(place, sites) if sites else cirrus_any_host(place)}
+{cirrus_disk(name) if sites == DISK else 'memory = "256MiB"'}
+{cirrus_sites(place, sites) if sites not in (0, DISK) else cirrus_any_host(place)}
 """
     )
     command = [binary, "run", "--config", str(config)]
     return Server(name, place.folder, place.core, command, port, tls_port)
+
+
+def cirrus_disk(name):
+    return f"""memory = "8MiB"
+max_object = "64KiB"
+
+[cache.disk]
+path = "{name}-disk"
+capacity = "1GiB\""""
 
 
 def cirrus_any_host(place):

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import clients
+import peers
 import servers
 
 
@@ -48,12 +49,14 @@ class Load:
     client: object = clients.wrk
     without: tuple = ()
     rounds: int = 100
+    # `peers.DISK`: what is cached is too large for memory.
+    store: object = 0
 
     columns = {"cpu": CPU, "rate": RATE, "p99": Column("p99 ms", ".2f", has_spread=False)}
 
     def turn(self, bench, peer, result, is_first):
         """Fills the cache, checks the answer, then measures."""
-        server = peer.server()
+        server = peer.server(self.store)
         for _ in range(2):
             if len(server.get(self.path, tls=self.tls)) != self.length:
                 result.faults.add("wrong body")
@@ -189,6 +192,9 @@ SCENARIOS = {
     "S1": Load("hit, 1 KiB, keep-alive", "/hit/1k", KIB, 50, True),
     "S2": Load("hit, 16 KiB, keep-alive", "/hit/16k", 16 * KIB, 50, True),
     "S3": Load("hit, 1 MiB", "/hit/1m", MIB, 8, True, without=("haproxy",)),
+    "S13": Load(
+        "hit on the disk, 1 MiB", "/hit/1m", MIB, 8, True, without=("haproxy", "varnish"), store=peers.DISK
+    ),
     "S4": Load("pass-through, 1 KiB, keep-alive", "/pass/1k", KIB, 50, False),
     "S5": Load("pass-through, 1 MiB", "/pass/1m", MIB, 8, False),
     "S6": Load("hit, 1 KiB, TLS 1.3, HTTP/1.1", "/hit/1k", KIB, 50, True, tls=True, without=("varnish",)),

@@ -214,11 +214,25 @@ impl DiskReader {
             return Some(Ok(first.clone()));
         }
         if let Some(bytes) = segment.read_cached(piece.len, piece.at) {
-            return Some(checked(&piece, bytes));
+            return Some(self.cached(start, &piece, bytes));
         }
         self.pending[0] = Some(self.ask(start, segment, piece));
         self.look_ahead(start + BLOCK);
         None
+    }
+
+    /// What the system had in memory. Checking it costs as much as copying it, so that is done once.
+    fn cached(&self, start: u64, piece: &Piece, bytes: Vec<u8>) -> Result<Bytes, Unreadable> {
+        let Source::Whole(body) = &self.source else {
+            return checked(piece, bytes);
+        };
+        let intact = &body.record.intact;
+        if intact.has(start) {
+            return Ok(bytes.into());
+        }
+        let bytes = checked(piece, bytes)?;
+        intact.add(start);
+        Ok(bytes)
     }
 
     fn ask(&self, start: u64, segment: Arc<Segment>, piece: Piece) -> Pending {

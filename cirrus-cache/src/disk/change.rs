@@ -10,6 +10,7 @@ use cirrus_core::cache::{
 
 use super::fills::Object;
 use super::index::Slot;
+use super::intact::Intact;
 use super::record::Record;
 use super::store::Inner;
 
@@ -85,6 +86,7 @@ impl Inner {
             meta,
             trailers: record.trailers.clone(),
             layout: record.layout.clone(),
+            intact: Intact::of(record.layout.checks.len()),
         };
         let new = self
             .append(&segment, slot.hash, &renewed)

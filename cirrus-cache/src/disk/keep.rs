@@ -12,6 +12,7 @@ use super::fills::Object;
 use super::frame::HEADER;
 use super::growing::Growing;
 use super::index::Slot;
+use super::intact::Intact;
 use super::record::{BLOCK, Layout, Record, hash_variant};
 use super::segment::Segment;
 use super::segments::Place;
@@ -144,6 +145,7 @@ impl Inner {
             era: object.era,
             meta: object.meta,
             trailers,
+            intact: Intact::of(layout.checks.len()),
             layout,
         });
         self.put(&place.segment, hash, record)?;

@@ -14,6 +14,7 @@ mod fills;
 mod frame;
 mod growing;
 mod index;
+mod intact;
 mod io;
 mod keep;
 mod open;

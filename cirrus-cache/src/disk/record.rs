@@ -9,6 +9,7 @@ use http::HeaderMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::codec::{Reader, Writer};
+use super::intact::Intact;
 
 /// A body is checked, read and written in blocks of this size: 128 KiB.
 pub(super) const BLOCK: u64 = 128 * 1024;
@@ -20,6 +21,7 @@ pub(super) struct Record {
     pub(super) meta: Arc<Meta>,
     pub(super) trailers: Option<HeaderMap>,
     pub(super) layout: Layout,
+    pub(super) intact: Intact,
 }
 
 /// Where a body is.
@@ -116,12 +118,14 @@ impl Record {
         let meta = from.meta()?;
         let has_trailers = from.u8()? != 0;
         let trailers = from.headers()?;
+        let layout = Layout::decode(&mut from, head.id)?;
         Some(Some(Self {
             key: key.clone(),
             era: Era::restored(head.born, head.renewed),
             meta: Arc::new(meta),
             trailers: has_trailers.then_some(trailers),
-            layout: Layout::decode(&mut from, head.id)?,
+            intact: Intact::of(layout.checks.len()),
+            layout,
         }))
     }
 
