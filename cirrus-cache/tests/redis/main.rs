@@ -66,6 +66,14 @@ impl<S: CacheStore> CacheStore for Own<S> {
         self.store.lookup(key).await
     }
 
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.store.lookup_since(key, moment).await
+    }
+
     fn moment(&self) -> Moment {
         self.store.moment()
     }

@@ -34,6 +34,19 @@ pub trait CacheStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// [`lookup`](Self::lookup) for a time in which purges may be missing: leaves out what the origin was asked for before
+    /// `moment`, or nobody knows when. A store of several places copies nothing from one to another meanwhile: the copy
+    /// would pass for newer than it is. A store of one place gives [`Meta::asked`] back as it got it, and needs no more.
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = self.lookup(key).await?;
+        found.retain(|stored| stored.meta.asked.is_some_and(|asked| asked >= moment));
+        Ok(found)
+    }
+
     /// Now, in the order of this store's purges: taken before the origin is asked, and given back in [`Meta::asked`],
     /// so that a purge that comes while the origin answers concerns the answer. From memory, without I/O: a store that
     /// follows a log of purges gives the last one it has applied.
@@ -79,6 +92,14 @@ impl<S: CacheStore + ?Sized> CacheStore for Arc<S> {
         found: &[Stored],
     ) -> Result<Vec<Stored>, StoreError> {
         (**self).lookup_rest(key, found).await
+    }
+
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        (**self).lookup_since(key, moment).await
     }
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
