@@ -287,15 +287,10 @@ impl Found {
     }
 }
 
-fn judged(verdict: Verdict, mut stored: Stored) -> Option<Stored> {
+fn judged(verdict: Verdict, stored: Stored) -> Option<Stored> {
     match verdict {
         Verdict::Live => Some(stored),
-        Verdict::Soft(at) => {
-            let mut meta = Meta::clone(&stored.meta);
-            meta.freshness = meta.freshness.expired(at);
-            stored.meta = Arc::new(meta);
-            Some(stored)
-        }
+        Verdict::Soft(at) => Some(stored.expired(at)),
         Verdict::Dead => None,
     }
 }

@@ -10,6 +10,7 @@ use super::key::CacheKey;
 use super::meta::Meta;
 use super::purge::{Purge, Purged};
 use crate::body::Body;
+use crate::clock::Timestamp;
 use crate::error::BoxError;
 
 /// Keeps responses. Knows bytes, keys and tags; knows nothing of HTTP caching rules.
@@ -241,6 +242,14 @@ impl Stored {
     #[must_use]
     pub fn new(id: ObjectId, meta: Arc<Meta>, body: Arc<dyn StoredBody>) -> Self {
         Self { id, meta, body }
+    }
+
+    /// As it is after a soft purge at `at`: stale.
+    #[must_use]
+    pub fn expired(mut self, at: Timestamp) -> Self {
+        let meta = Arc::make_mut(&mut self.meta);
+        meta.freshness = meta.freshness.expired(at);
+        self
     }
 }
 
