@@ -12,6 +12,7 @@ mod file_log;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod removals;
 mod tiered;
 
 pub use disk::{DiskStore, DiskStoreBuilder, OpenError};

@@ -1,18 +1,16 @@
 //! The objects being filled, by key, and the latest removals by URL.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cirrus_core::Timestamp;
 use cirrus_core::cache::epochs::Era;
-use cirrus_core::cache::{CacheKey, Meta, Moment, ObjectId, Stored, StoredBody};
+use cirrus_core::cache::{CacheKey, Meta, ObjectId, Stored, StoredBody};
 use parking_lot::RwLock;
 
-const SHARDS: usize = 64;
+use crate::removals::Removals;
 
-/// How many removals a part remembers.
-const MOST_REMOVED: usize = 256;
+const SHARDS: usize = 64;
 
 /// One response being stored. Never changes: another takes its place.
 #[derive(Clone)]
@@ -37,15 +35,6 @@ struct Shard {
 struct State {
     fills: HashMap<CacheKey, Vec<Object>, foldhash::fast::RandomState>,
     removals: Removals,
-}
-
-/// The last removals by URL, for responses that were asked for before and come after them.
-#[derive(Default)]
-pub(super) struct Removals {
-    /// Numbers, ascending, and the keys' hashes.
-    latest: VecDeque<(u64, u64)>,
-    /// The last one that is no longer among them.
-    forgotten: u64,
 }
 
 // === impl Fills ===
@@ -113,40 +102,10 @@ impl Fills {
     }
 }
 
-// === impl Removals ===
-
-impl Removals {
-    /// Keys of this hash are removed now.
-    pub(super) fn note(&mut self, hash: u64, number: Moment) {
-        if self.latest.len() >= MOST_REMOVED
-            && let Some((oldest, _)) = self.latest.pop_front()
-        {
-            self.forgotten = oldest;
-        }
-        self.latest.push_back((number.0, hash));
-    }
-
-    /// Whether such a key was removed after `moment`; also if that is no longer known.
-    pub(super) fn since(&self, hash: u64, moment: Moment) -> bool {
-        let later = self.latest.iter().rev();
-        moment.0 < self.forgotten
-            || later
-                .take_while(|(number, _)| *number > moment.0)
-                .any(|(_, other)| *other == hash)
-    }
-}
-
 // === impl Object ===
 
 impl Object {
     pub(super) fn stored(&self) -> Stored {
         Stored::new(self.id, Arc::clone(&self.meta), Arc::clone(&self.body))
-    }
-
-    /// As it is after a soft purge at `at`.
-    pub(super) fn expired(&self, at: Timestamp) -> Stored {
-        let mut meta = Meta::clone(&self.meta);
-        meta.freshness = meta.freshness.expired(at);
-        Stored::new(self.id, Arc::new(meta), Arc::clone(&self.body))
     }
 }

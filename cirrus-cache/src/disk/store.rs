@@ -99,7 +99,7 @@ impl Inner {
         for object in &growing {
             match self.epochs.check(&object.era, key, &object.meta.tags) {
                 Verdict::Live => found.push(object.stored()),
-                Verdict::Soft(at) => found.push(object.expired(at)),
+                Verdict::Soft(at) => found.push(object.stored().expired(at)),
                 Verdict::Dead => {}
             }
         }

@@ -1,6 +1,6 @@
 //! The objects being filled, by key.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use cirrus_core::cache::{CacheKey, Moment};
 use parking_lot::RwLock;
 
 use super::object::Object;
+use crate::removals::Removals;
 
 const SHARDS: usize = 64;
 
@@ -20,28 +21,16 @@ pub(super) struct Growing {
     hasher: foldhash::fast::RandomState,
 }
 
-/// The last removals by URL in one part, for responses that were asked for before and come after them.
-#[derive(Default)]
-struct Removed {
-    /// Numbers, ascending, and the keys' hashes.
-    latest: VecDeque<(u64, u64)>,
-    /// The last one that is no longer among them.
-    forgotten: u64,
-}
-
 /// The removals of one key.
-pub(super) struct Removals<'a> {
+pub(super) struct Removed<'a> {
     hash: u64,
-    removed: &'a mut Removed,
+    removals: &'a mut Removals,
 }
-
-/// How many removals a part remembers.
-const MOST_REMOVED: usize = 256;
 
 #[derive(Default)]
 struct State {
     fills: Fills,
-    removed: Removed,
+    removals: Removals,
 }
 
 #[derive(Default)]
@@ -95,15 +84,15 @@ impl Growing {
     pub(super) fn change_noting<T>(
         &self,
         key: &CacheKey,
-        change: impl FnOnce(&mut Vec<Arc<Object>>, &mut Removals<'_>) -> T,
+        change: impl FnOnce(&mut Vec<Arc<Object>>, &mut Removed<'_>) -> T,
     ) -> T {
         let hash = self.hasher.hash_one(key);
         let shard = self.shard(hash);
         let mut state = shard.state.write();
-        let State { fills, removed } = &mut *state;
+        let State { fills, removals } = &mut *state;
         let mut objects = fills.remove(key).unwrap_or_default();
         let before = objects.len();
-        let result = change(&mut objects, &mut Removals { hash, removed });
+        let result = change(&mut objects, &mut Removed { hash, removals });
         let count = shard.count.load(Ordering::Relaxed) + objects.len() - before;
         if !objects.is_empty() {
             fills.insert(key.clone(), objects);
@@ -135,28 +124,16 @@ impl Growing {
     }
 }
 
-// === impl Removals ===
+// === impl Removed ===
 
-impl Removals<'_> {
+impl Removed<'_> {
     /// The key is removed now.
     pub(super) fn note(&mut self, number: Moment) {
-        if self.removed.latest.len() >= MOST_REMOVED
-            && let Some((oldest, _)) = self.removed.latest.pop_front()
-        {
-            self.removed.forgotten = oldest;
-        }
-        self.removed.latest.push_back((number.0, self.hash));
+        self.removals.note(self.hash, number);
     }
 
     /// Whether the key was removed after `moment`; also if that is no longer known.
     pub(super) fn since(&self, moment: Moment) -> bool {
-        let removed = &*self.removed;
-        moment.0 < removed.forgotten
-            || removed
-                .latest
-                .iter()
-                .rev()
-                .take_while(|(number, _)| *number > moment.0)
-                .any(|(_, hash)| *hash == self.hash)
+        self.removals.since(self.hash, moment)
     }
 }

@@ -207,7 +207,7 @@ impl Inner {
         for object in growing.iter().chain(whole) {
             match self.verdict(key, object) {
                 Verdict::Live => found.push(object.stored()),
-                Verdict::Soft(at) => found.push(object.expired(at)),
+                Verdict::Soft(at) => found.push(object.stored().expired(at)),
                 Verdict::Dead => dead = true,
             }
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cirrus_core::Timestamp;
 use cirrus_core::cache::epochs::{Epochs, Era};
 use cirrus_core::cache::{CacheKey, Meta, ObjectId, Stored, StoredBody};
 
@@ -24,13 +23,6 @@ pub(super) struct Object {
 impl Object {
     pub(super) fn stored(&self) -> Stored {
         Stored::new(self.id, Arc::clone(&self.meta), Arc::clone(&self.body))
-    }
-
-    /// As it is after a soft purge at `at`.
-    pub(super) fn expired(&self, at: Timestamp) -> Stored {
-        let mut meta = Meta::clone(&self.meta);
-        meta.freshness = meta.freshness.expired(at);
-        Stored::new(self.id, Arc::new(meta), Arc::clone(&self.body))
     }
 
     /// As it is once it is whole, with a body of so many bytes.

@@ -134,7 +134,12 @@ impl Ledger {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        Moment(self.number << CLOCK_BITS | self.now())
+        self.moment_of(self.now())
+    }
+
+    /// When the purge with this number came, as this store tells it.
+    pub(super) fn moment_of(&self, clock: u64) -> Moment {
+        Moment(self.number << CLOCK_BITS | clock)
     }
 
     /// When that was, in this incarnation.

@@ -128,6 +128,14 @@ impl CacheStore for RedisStore {
         self.0.lookup(key).await
     }
 
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.0.lookup_since(key, moment).await
+    }
+
     fn moment(&self) -> Moment {
         let ledger = self.0.ledgers.current();
         ledger.map_or_else(Moment::default, |ledger| ledger.moment())

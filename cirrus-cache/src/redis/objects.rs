@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cirrus_core::cache::buffer;
 use cirrus_core::cache::epochs::{Era, Verdict};
-use cirrus_core::cache::{CacheKey, Meta, ObjectId, StoreError, Stored, Variant};
+use cirrus_core::cache::{CacheKey, Meta, Moment, ObjectId, StoreError, Stored, Variant};
 use http::HeaderMap;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -48,6 +48,22 @@ impl Inner {
     }
 
     pub(super) async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+        let found = self.find(key).await?;
+        Ok(found.into_iter().map(|(stored, _)| stored).collect())
+    }
+
+    pub(super) async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = self.find(key).await?;
+        found.retain(|(_, asked)| *asked >= moment);
+        Ok(found.into_iter().map(|(stored, _)| stored).collect())
+    }
+
+    /// What there is, and when the origin was asked for it: [`Meta::asked`] is not what Redis has.
+    async fn find(&self, key: &CacheKey) -> Result<Vec<(Stored, Moment)>, StoreError> {
         // Before Redis is asked: a fill that ends goes from here to there, and may be seen twice, but is never missed.
         let growing = self.growing.find(key);
         let name = self.name(key);
@@ -55,20 +71,22 @@ impl Inner {
         let (ledger, objects) = tokio::time::timeout(self.timeout, looking)
             .await
             .map_err(|_| unavailable("Redis did not answer in time"))??;
-        let mut found: Vec<_> = growing
-            .iter()
-            .filter(|object| object.incarnation == ledger.incarnation)
-            .filter_map(|object| {
-                let verdict = ledger.judge_growing(&object.era, key, name.bucket, &object.meta);
-                judged(verdict, object.stored())
-            })
-            .collect();
+        let mut found = Vec::with_capacity(growing.len() + objects.len());
+        for object in &growing {
+            if object.incarnation != ledger.incarnation {
+                continue;
+            }
+            let verdict = ledger.judge_growing(&object.era, key, name.bucket, &object.meta);
+            let asked = ledger.moment_of(object.era.born());
+            found.extend(judged(verdict, object.stored()).map(|stored| (stored, asked)));
+        }
         for object in objects {
             let verdict = ledger.judge(&object.record.era, key, &object.record.meta);
-            found.extend(judged(verdict, object.stored()?));
+            let asked = ledger.moment_of(object.record.era.born());
+            found.extend(judged(verdict, object.stored()?).map(|stored| (stored, asked)));
         }
-        found.sort_by_key(|stored| Reverse(stored.id));
-        found.dedup_by_key(|stored| stored.id);
+        found.sort_by_key(|(stored, _)| Reverse(stored.id));
+        found.dedup_by_key(|(stored, _)| stored.id);
         Ok(found)
     }
 
@@ -269,15 +287,10 @@ impl Found {
     }
 }
 
-fn judged(verdict: Verdict, mut stored: Stored) -> Option<Stored> {
+fn judged(verdict: Verdict, stored: Stored) -> Option<Stored> {
     match verdict {
         Verdict::Live => Some(stored),
-        Verdict::Soft(at) => {
-            let mut meta = Meta::clone(&stored.meta);
-            meta.freshness = meta.freshness.expired(at);
-            stored.meta = Arc::new(meta);
-            Some(stored)
-        }
+        Verdict::Soft(at) => Some(stored.expired(at)),
         Verdict::Dead => None,
     }
 }

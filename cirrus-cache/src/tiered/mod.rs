@@ -108,6 +108,14 @@ impl CacheStore for TieredStore {
         Ok(self.0.lookup_rest(key, found).await)
     }
 
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.0.lookup_since(key, moment).await
+    }
+
     fn moment(&self) -> Moment {
         self.0.moments.give(self.0.dials())
     }
@@ -219,6 +227,27 @@ impl Shared {
         answered.then(Vec::new).ok_or_else(Self::unavailable)
     }
 
+    /// Each tier by its own clock. Nothing is copied: the copy would be newer than it is.
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let since = self.moments.since(moment);
+        let mut answered = false;
+        for (place, tier) in self.tiers.iter().enumerate() {
+            let Some(mut found) = tier.lookup_since(key, since.of(place)).await else {
+                continue;
+            };
+            answered = true;
+            if !found.is_empty() {
+                self.take(place, &mut found);
+                return Ok(found);
+            }
+        }
+        answered.then(Vec::new).ok_or_else(Self::unavailable)
+    }
+
     /// What one tier has, by the ids of the whole; `None` if it cannot be asked.
     async fn look_in(&self, place: Place, key: &CacheKey) -> Option<Vec<Stored>> {
         // Before it is asked, so that a purge meanwhile concerns what is copied.
@@ -227,11 +256,15 @@ impl Shared {
         if let Some(asked) = asked {
             self.promotions.found(key, place, asked, &found);
         }
-        for stored in &mut found {
+        self.take(place, &mut found);
+        Some(found)
+    }
+
+    fn take(&self, place: Place, found: &mut [Stored]) {
+        for stored in found {
             stored.id = outer(place, stored.id);
             self.spares.cover(stored);
         }
-        Some(found)
     }
 
     async fn lookup_rest(&self, key: &CacheKey, found: &[Stored]) -> Vec<Stored> {

@@ -40,6 +40,11 @@ impl Dials {
         Self(dials)
     }
 
+    /// No clock shows less than it does in `other`.
+    fn has_reached(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(own, other)| own >= other)
+    }
+
     /// What the clock of this tier showed.
     pub(super) fn of(&self, place: Place) -> Moment {
         Moment(self.0[place])
@@ -52,10 +57,14 @@ impl Moments {
     /// The moment at which the clocks show this.
     pub(super) fn give(&self, now: Dials) -> Moment {
         let mut given = self.0.lock();
-        if let Some((number, dials)) = given.dials.back()
-            && *dials == now
-        {
-            return Moment(*number);
+        if let Some((number, dials)) = given.dials.back() {
+            if *dials == now {
+                return Moment(*number);
+            }
+            if !now.has_reached(dials) {
+                // Read before somebody else read what has been given since: it must not come out later than that.
+                return given.before(now);
+            }
         }
         if given.dials.len() >= MOST {
             given.thin();
@@ -64,6 +73,18 @@ impl Moments {
         let number = given.last;
         given.dials.push_back((number, now));
         Moment(number)
+    }
+
+    /// What the clocks showed at `moment`, or at one after it if it is forgotten.
+    pub(super) fn since(&self, moment: Moment) -> Dials {
+        let given = self.0.lock();
+        let before = given
+            .dials
+            .partition_point(|(number, _)| *number < moment.0);
+        match given.dials.get(before) {
+            Some((_, dials)) => *dials,
+            None => Dials([u64::MAX; MOST_TIERS]),
+        }
     }
 
     /// What the clocks showed at `moment`, or at one before it.
@@ -82,6 +103,13 @@ impl Moments {
 // === impl Given ===
 
 impl Given {
+    /// The last moment at which no clock showed more than `now`.
+    fn before(&self, now: Dials) -> Moment {
+        let mut latest_first = self.dials.iter().rev();
+        let before = latest_first.find(|(_, dials)| now.has_reached(dials));
+        Moment(before.map_or(0, |(number, _)| *number))
+    }
+
     fn thin(&mut self) {
         let mut place = 0;
         self.dials.retain(|_| {
@@ -108,6 +136,29 @@ mod tests {
         assert!(second > first);
         assert_eq!(moments.at(first), dials(1, 1));
         assert_eq!(moments.at(second), dials(1, 2));
+    }
+
+    #[test]
+    fn clocks_that_were_read_before_others_make_no_later_moment() {
+        let moments = Moments::default();
+        let first = moments.give(dials(1, 1));
+        let second = moments.give(dials(3, 3));
+        assert_eq!(moments.give(dials(2, 3)), first);
+        assert_eq!(moments.give(dials(0, 0)), Moment(0));
+        assert_eq!(moments.give(dials(3, 3)), second);
+        assert!(moments.give(dials(3, 4)) > second);
+    }
+
+    #[test]
+    fn what_is_left_out_since_a_forgotten_moment_is_more_and_never_less() {
+        let moments = Moments::default();
+        let given: Vec<_> = (1..20_000_u64)
+            .map(|n| (n, moments.give(dials(n, n))))
+            .collect();
+        for (n, moment) in given {
+            assert!(moments.since(moment).of(0).0 >= n);
+        }
+        assert_eq!(moments.since(Moment(20_000)).of(0), Moment(u64::MAX));
     }
 
     #[test]

@@ -384,3 +384,25 @@ async fn what_was_asked_for_before_a_purge_is_refused() {
     put(&store, meta().with_asked(asked), "x").await;
     assert_eq!(bodies(&store).await, ["x"]);
 }
+
+/// The tiers' clocks are apart, as those of a disk that outlived a restart are.
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_a_moment_is_left_out_of_every_tier_and_not_copied() {
+    let (near, far, store) = two();
+    let nothing = || Purge::hard(Selection::Tag("of nobody".into()));
+    for _ in 0..9 {
+        far.purge(&nothing()).await.unwrap();
+    }
+    put(&far, meta().with_asked(far.moment()), "old").await;
+    store.purge(&nothing()).await.unwrap();
+    let since = store.moment();
+    let found = store.lookup_since(&key(), since).await.unwrap();
+    assert!(found.is_empty());
+    maintained(&store, SOON).await;
+    assert!(bodies(&near).await.is_empty(), "as new as it would look");
+    put(&store, meta().with_asked(since), "new").await;
+    near.purge(&Purge::hard(url())).await.unwrap();
+    let found = store.lookup_since(&key(), since).await.unwrap();
+    assert_eq!(read(&found[0]).await, "new");
+    assert_eq!(inner(found[0].id).0, 1);
+}

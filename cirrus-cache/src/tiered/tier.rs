@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cirrus_core::cache::{
-    CacheKey, CacheStore, Purge, Purged, Selection, StoreError, Stored, Usage,
+    CacheKey, CacheStore, Moment, Purge, Purged, Selection, StoreError, Stored, Usage,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -59,7 +59,18 @@ impl Tier {
         if !self.is_open() {
             return None;
         }
-        let found = self.store.lookup(key).await;
+        self.answered(self.store.lookup(key).await)
+    }
+
+    /// The same, of what was asked for since its own `moment`.
+    pub(super) async fn lookup_since(&self, key: &CacheKey, moment: Moment) -> Option<Vec<Stored>> {
+        if !self.is_open() {
+            return None;
+        }
+        self.answered(self.store.lookup_since(key, moment).await)
+    }
+
+    fn answered(&self, found: Result<Vec<Stored>, StoreError>) -> Option<Vec<Stored>> {
         // A purge may have failed meanwhile.
         if self.behind.load(Ordering::Acquire) {
             return None;

@@ -379,3 +379,25 @@ async fn tells_what_is_stored() {
         400
     );
 }
+
+#[tokio::test]
+async fn a_url_is_looked_up_and_counted_under_the_keys_that_its_site_makes() {
+    let origin = origin().await;
+    let sorted = edge(&origin, ", key = { sort_query = true }").await;
+    let labelled = edge(
+        &origin,
+        ", key = { sort_query = true, cookies = [\"lang\"] }",
+    )
+    .await;
+    for (proxy, variants, objects) in [(&sorted, 2, json!(2)), (&labelled, 0, Value::Null)] {
+        hits(&mut Client::to(proxy.address()), &["/a?y=1&x=1"]).await;
+        let lookup = "/api/v1/cache/lookup?url=http://shop.example/a?y=1%26x=1";
+        let told = operator(proxy).get(lookup).await;
+        let told: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(told["variants"].as_array().unwrap().len(), variants);
+        let (_, done) = purge(proxy, &json!({"urls": ["http://shop.example/a?y=1&x=1"]})).await;
+        assert_eq!(done["results"][0]["objects"], objects);
+        let left = hits(&mut Client::to(proxy.address()), &["/a?y=1&x=1"]).await;
+        assert_eq!(left, [false, false]);
+    }
+}

@@ -4,6 +4,7 @@ mod chaos;
 mod edges;
 mod sharing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +32,13 @@ mod under_memory {
     cirrus_core::testing::store_suite!(async || Own::start(under_memory));
 }
 
+/// The rules of HTTP caching, through a real proxy.
+mod rules {
+    use super::*;
+
+    cirrus_core::testing::cache_rules!(|clock| Own::at(Arc::new(clock), |store| store).await);
+}
+
 fn under_memory(store: RedisStore) -> TieredStore {
     TieredStore::new(MemoryStore::sized(16 << 20))
         .then(store)
@@ -45,12 +53,17 @@ struct Own<S> {
 
 impl<S> Own<S> {
     async fn start(wrap: impl FnOnce(RedisStore) -> S) -> Self {
+        Self::at(Arc::new(SystemClock), wrap).await
+    }
+
+    async fn at(clock: Arc<dyn Clock>, wrap: impl FnOnce(RedisStore) -> S) -> Self {
         let server = RedisServer::start();
         let store = RedisStore::builder(&server.url())
             .expect("Redis does what it is asked")
             .max_object(8 << 20)
             // The machine may be busy.
             .timeout(Duration::from_secs(20))
+            .clock(clock)
             .build();
         store.connect().await.expect("Redis does what it is asked");
         Self {
@@ -64,6 +77,14 @@ impl<S> Own<S> {
 impl<S: CacheStore> CacheStore for Own<S> {
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         self.store.lookup(key).await
+    }
+
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.store.lookup_since(key, moment).await
     }
 
     fn moment(&self) -> Moment {

@@ -66,17 +66,14 @@ impl Doer {
         let Selection::Url(key) = &purge.what else {
             return self.store.purge(purge).await;
         };
-        let mut all = Purged::default();
+        let mut objects = Some(0);
         for what in (self.meaning)(key) {
             let mode = purge.mode;
             let purged = self.store.purge(&Purge { what, mode }).await?;
-            // What is named by more than its URL is found by a label, and nobody counts by label.
-            all.objects = all
-                .objects
-                .or(purged.objects)
-                .map(|count| count.max(purged.objects.unwrap_or_default()));
+            // What is named by more than its URL is found by a label, and nobody counts by label: then it is not known.
+            objects = objects.zip(purged.objects).map(|(all, more)| all + more);
         }
-        Ok(all)
+        Ok(Purged { objects })
     }
 }
 

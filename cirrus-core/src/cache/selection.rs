@@ -69,7 +69,7 @@ impl Selection {
     pub fn of_prefix(text: &str) -> Result<Self, InvalidSelection> {
         bounded(text)?;
         let (scheme, rest) = split_scheme(text)?;
-        let at = rest.find('/').ok_or_else(|| {
+        let at = rest.find('/').filter(|at| *at > 0).ok_or_else(|| {
             invalid("a host and the beginning of a path are needed, such as `shop.example/img/`")
         })?;
         let (authority, path) = rest.split_at(at);

@@ -10,6 +10,7 @@ use super::key::CacheKey;
 use super::meta::Meta;
 use super::purge::{Purge, Purged};
 use crate::body::Body;
+use crate::clock::Timestamp;
 use crate::error::BoxError;
 
 /// Keeps responses. Knows bytes, keys and tags; knows nothing of HTTP caching rules.
@@ -32,6 +33,19 @@ pub trait CacheStore: Send + Sync + 'static {
     ) -> Result<Vec<Stored>, StoreError> {
         let _ = (key, found);
         Ok(Vec::new())
+    }
+
+    /// [`lookup`](Self::lookup) for a time in which purges may be missing: leaves out what the origin was asked for before
+    /// `moment`, or nobody knows when. A store of several places copies nothing from one to another meanwhile: the copy
+    /// would pass for newer than it is. A store of one place gives [`Meta::asked`] back as it got it, and needs no more.
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = self.lookup(key).await?;
+        found.retain(|stored| stored.meta.asked.is_some_and(|asked| asked >= moment));
+        Ok(found)
     }
 
     /// Now, in the order of this store's purges: taken before the origin is asked, and given back in [`Meta::asked`],
@@ -79,6 +93,14 @@ impl<S: CacheStore + ?Sized> CacheStore for Arc<S> {
         found: &[Stored],
     ) -> Result<Vec<Stored>, StoreError> {
         (**self).lookup_rest(key, found).await
+    }
+
+    async fn lookup_since(
+        &self,
+        key: &CacheKey,
+        moment: Moment,
+    ) -> Result<Vec<Stored>, StoreError> {
+        (**self).lookup_since(key, moment).await
     }
 
     async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
@@ -220,6 +242,14 @@ impl Stored {
     #[must_use]
     pub fn new(id: ObjectId, meta: Arc<Meta>, body: Arc<dyn StoredBody>) -> Self {
         Self { id, meta, body }
+    }
+
+    /// As it is after a soft purge at `at`: stale.
+    #[must_use]
+    pub fn expired(mut self, at: Timestamp) -> Self {
+        let meta = Arc::make_mut(&mut self.meta);
+        meta.freshness = meta.freshness.expired(at);
+        self
     }
 }
 

@@ -74,6 +74,7 @@ macro_rules! __store_suite {
                 purge_concerns_fills_in_progress
                 purge_spares_what_begins_after_it
                 purge_concerns_what_was_asked_for_before_it
+                finds_only_what_was_asked_for_since
                 purge_cuts_no_reader
                 revalidation_answers_a_soft_purge
             );

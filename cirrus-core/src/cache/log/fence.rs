@@ -59,14 +59,18 @@ impl Fence {
     }
 
     async fn lookup_new(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
-        let mut found = self.inner.lookup(key).await?;
-        // Only now: what was hidden while the store looked may be seen since.
         let hidden = self.hidden.load(Ordering::Acquire);
-        found.retain(|stored| {
-            let asked = stored.meta.asked;
-            hidden == 0 || asked.is_some_and(|Moment(asked)| asked.saturating_add(1) >= hidden)
-        });
-        Ok(found)
+        if hidden == 0 {
+            return self.inner.lookup(key).await;
+        }
+        if hidden == NOTHING {
+            return Ok(Vec::new());
+        }
+        let found = self.inner.lookup_since(key, Moment(hidden - 1)).await?;
+        // It may have been closed anew while the store looked.
+        let is_same =
+            matches!(self.hidden.load(Ordering::Acquire), now if now == 0 || now == hidden);
+        Ok(if is_same { found } else { Vec::new() })
     }
 }
 
@@ -87,6 +91,16 @@ impl CacheStore for Fence {
         } else {
             Box::pin(self.lookup_new(key))
         }
+    }
+
+    async fn lookup_rest(
+        &self,
+        key: &CacheKey,
+        found: &[Stored],
+    ) -> Result<Vec<Stored>, StoreError> {
+        let rest = self.inner.lookup_rest(key, found).await;
+        // Asked again only now: it may have been closed meanwhile.
+        if self.is_open() { rest } else { Ok(Vec::new()) }
     }
 
     fn moment(&self) -> Moment {

@@ -120,9 +120,11 @@ fn refuse_forms(headers: &HeaderMap) -> Result<(), Problem> {
 /// Whether it was asked for by address or as `localhost`. A page in an operator's browser that has its own name resolve to
 /// this machine asks by that name (DNS rebinding), and gets nothing.
 fn names_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
-    host.is_none_or(|host| {
+    let Some(host) = headers.get(HOST) else {
+        return true;
+    };
+    let host = host.to_str().ok().map(str::parse::<http::uri::Authority>);
+    host.and_then(Result::ok).is_some_and(|host| {
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
         name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
     })
@@ -164,10 +166,18 @@ mod tests {
     fn reading_on_this_machine_needs_nothing() {
         let auth = auth("address = \"127.0.0.1:1\"");
         assert!(asked(&auth, Action::Config, &[]).is_ok());
-        assert_eq!(
-            asked(&auth, Action::Config, &[("host", "evil.example")]),
-            Err(421)
-        );
+        for host in [
+            "evil.example",
+            "evil.example/",
+            "",
+            "localhost.evil.example",
+        ] {
+            let asked = asked(&auth, Action::Config, &[("host", host)]);
+            assert_eq!(asked, Err(421), "{host}");
+        }
+        for host in ["localhost:9145", "127.0.0.1", "[::1]:9145"] {
+            assert!(asked(&auth, Action::Config, &[("host", host)]).is_ok());
+        }
     }
 
     #[test]

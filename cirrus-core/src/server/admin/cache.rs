@@ -9,7 +9,7 @@ use super::purge::no_store;
 use super::request::parameter;
 use crate::body::Response;
 use crate::cache::selection::key_of;
-use crate::cache::{BodyState, Stored};
+use crate::cache::{BodyState, CacheKey, CacheStore, Selection, StoreError, Stored};
 use crate::clock::Timestamp;
 
 // === impl State ===
@@ -38,22 +38,35 @@ impl State {
         Ok(json(&json!({"usage": usage, "purge_log": log})))
     }
 
-    /// Every variant of a URL.
+    /// Every variant of a URL, under all keys that the site's routes make of it. Those with header fields or cookies in
+    /// them cannot be listed.
     pub(super) async fn lookup(&self, query: Option<&str>) -> Result<Response, Problem> {
         let store = self.engine.store.as_ref().ok_or_else(no_store)?;
         let url = parameter(query, "url")
             .ok_or_else(|| Problem::bad("which URL? `?url=https%3A%2F%2Fshop.example%2Fpage`"))?;
         let key = key_of(&url).map_err(|error| Problem::bad(format!("{url}: {error}")))?;
-        let found = store
-            .lookup(&key)
-            .await
-            .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+        let mut found = Vec::new();
+        for what in self.engine.live.now().selections(&key) {
+            if let Selection::Url(key) = what {
+                found.extend(every(&**store, &key).await?);
+            }
+        }
         let now = self.engine.clock.now();
         let variants: Vec<_> = found.iter().map(|stored| variant(stored, now)).collect();
         Ok(json(
             &json!({"url": key.to_string(), "stored": !variants.is_empty(), "variants": variants}),
         ))
     }
+}
+
+/// In whichever place.
+async fn every(store: &dyn CacheStore, key: &CacheKey) -> Result<Vec<Stored>, Problem> {
+    let down = |error: StoreError| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    let mut found = store.lookup(key).await.map_err(down)?;
+    if !found.is_empty() {
+        found.extend(store.lookup_rest(key, &found).await.map_err(down)?);
+    }
+    Ok(found)
 }
 
 fn variant(stored: &Stored, now: Timestamp) -> Value {

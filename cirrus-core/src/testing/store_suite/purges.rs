@@ -209,6 +209,29 @@ pub async fn purge_concerns_what_was_asked_for_before_it(store: impl CacheStore)
     }
 }
 
+/// While purges may be missing, what is older than them is not used.
+pub async fn finds_only_what_was_asked_for_since(store: impl CacheStore) {
+    let (old, new) = (key("a.example", "/old"), key("a.example", "/new"));
+    let before = store.moment();
+    put(&store, &old, fresh().with_asked(before), "old").await;
+    purge(&store, Purge::hard(Selection::Tag("of nobody".into()))).await;
+    let since = store.moment();
+    assert!(since > before, "a purge moves the time on");
+    let fill = store
+        .insert(&new, fresh().with_asked(since))
+        .await
+        .expect("it can be stored");
+    for (key, moment, expected) in [(&old, since, 0), (&old, before, 1), (&new, since, 1)] {
+        let found = store.lookup_since(key, moment).await;
+        let found = found.expect("the store can be asked");
+        assert_eq!(found.len(), expected, "{key} since {moment:?}");
+    }
+    drop(fill);
+    put(&store, &new, fresh().with_asked(since), "new").await;
+    let found = store.lookup_since(&new, since).await;
+    assert_eq!(found.expect("the store can be asked").len(), 1);
+}
+
 /// What is being sent goes on being sent.
 pub async fn purge_cuts_no_reader(store: impl CacheStore) {
     let (key, body) = (key("a.example", "/shop/1"), content(100_000));
