@@ -164,6 +164,7 @@ impl Follower {
         let Some(store) = engine.store.clone() else {
             return;
         };
+        engine.purges.begin_anew();
         tracing::info!(
             "hosts have moved, or routes are chosen by other fields: the cache is emptied"
         );

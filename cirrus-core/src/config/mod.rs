@@ -28,7 +28,7 @@ pub use model::{
     ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
     CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
     JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
-    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    PeerConfig, PeersConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
     RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
     SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, TimeoutsConfig,
     UpstreamTlsConfig, UpstreamTlsVersion,
@@ -40,6 +40,6 @@ pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, RedisUrl, ServiceUrl, Size, SizeBound, StatusNumber,
+    Period, PeriodBound, Rate, RateKey, RedisUrl, Secret, ServiceUrl, Size, SizeBound, StatusNumber,
     StatusSet, WebOrigin,
 };

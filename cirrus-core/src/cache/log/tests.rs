@@ -79,6 +79,7 @@ impl World {
         let doer = Doer::new(
             Arc::<Shelf>::clone(&shelf),
             Box::new(|key| vec![Selection::Url(key.clone())]),
+            Arc::new(Purges::new(Arc::new(SystemClock))),
         );
         let (reader, following) = Reader::new(
             Arc::<Script>::clone(&log),
