@@ -15,7 +15,8 @@ use crate::cache::{
     CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purged, Scheme, Selection, StoreError,
     Stored, buffer,
 };
-use crate::clock::Timestamp;
+use crate::cache::Purges;
+use crate::clock::{SystemClock, Timestamp};
 use crate::server::{Drain, Tasks};
 
 const GRACE: Duration = Duration::from_secs(30);
