@@ -42,7 +42,9 @@ impl Group<'_> {
         for number in 0..count {
             edges.push(self.edge(number, origin, &clock).await);
         }
-        let own = edges.iter().map(|edge| format!("http://{}", edge.address()));
+        let own = edges
+            .iter()
+            .map(|edge| format!("http://{}", edge.address()));
         let urls: Vec<_> = own.chain(self.strangers.clone()).collect();
         for (edge, url) in edges.iter().zip(&urls) {
             edge.reconfigure(&self.toml(origin, &peers(url, &urls, self.peers)));
@@ -87,8 +89,15 @@ impl Group<'_> {
 }
 
 fn peers(own: &str, urls: &[String], more: &str) -> String {
-    let group: Vec<_> = urls.iter().map(|url| format!("{{ url = {url:?} }}")).collect();
-    let timeout = if more.contains("timeout") { "" } else { "timeout = \"10s\"\n" };
+    let group: Vec<_> = urls
+        .iter()
+        .map(|url| format!("{{ url = {url:?} }}"))
+        .collect();
+    let timeout = if more.contains("timeout") {
+        ""
+    } else {
+        "timeout = \"10s\"\n"
+    };
     format!(
         "[cache.peers]\nown = {own:?}\ngroup = [{}]\nkey = \"a secret of theirs\"\n{timeout}{more}",
         group.join(", ")
@@ -131,7 +140,11 @@ impl Edges {
     }
 
     async fn metric(&self, edge: usize, name: &str) -> u64 {
-        metric(&self.edges[edge], &format!("cirrus_cache_peer_{name}_total")).await
+        metric(
+            &self.edges[edge],
+            &format!("cirrus_cache_peer_{name}_total"),
+        )
+        .await
     }
 
     async fn purge(&self, edge: usize, path: &str) {
@@ -177,7 +190,12 @@ async fn what_all_edges_miss_costs_the_origin_one_request() {
         assert_eq!(edges.metric(edge, "requests").await, 2 * share);
         assert_eq!(edges.metric(edge, "fallbacks").await, 0);
     }
-    assert!(origin.asked().iter().all(|asked| asked.header("cirrus-peer").is_empty()));
+    assert!(
+        origin
+            .asked()
+            .iter()
+            .all(|asked| asked.header("cirrus-peer").is_empty())
+    );
 }
 
 #[tokio::test]
@@ -200,7 +218,11 @@ async fn age_and_what_caches_did_come_from_both() {
     edges.clock.advance(secs(4));
     edges.client(1).get(&path).await;
     edges.client(0).get(&path).await;
-    assert_eq!(origin.count(), 2, "stale on both, and fetched by the owner once");
+    assert_eq!(
+        origin.count(),
+        2,
+        "stale on both, and fetched by the owner once"
+    );
 }
 
 #[tokio::test]
@@ -221,7 +243,11 @@ async fn a_copy_is_asked_about_again_after_a_while() {
     for _ in 0..3 {
         edges.clock.advance(secs(31));
         let reply = edges.client(1).get(&path).await;
-        assert!(reply.header("cache-status").contains("fwd-status=304"), "{:?}", reply.headers);
+        assert!(
+            reply.header("cache-status").contains("fwd-status=304"),
+            "{:?}",
+            reply.headers
+        );
         assert_eq!(reply.text(), "hello");
     }
     assert_eq!(edges.metric(1, "hits").await, 3);
@@ -352,8 +378,16 @@ async fn peers_pass_by_policies_and_clients_do_not_pass_for_peers() {
         let reply = edges.client(0).get_with("/else", &line).await;
         assert_eq!(reply.header("cirrus-peer"), "");
     }
-    assert_eq!(edges.metric(1, "requests").await, 1 + u64::from(edges.owner("/else") == 1));
-    assert!(origin.asked().iter().all(|asked| asked.header("cirrus-peer").is_empty()));
+    assert_eq!(
+        edges.metric(1, "requests").await,
+        1 + u64::from(edges.owner("/else") == 1)
+    );
+    assert!(
+        origin
+            .asked()
+            .iter()
+            .all(|asked| asked.header("cirrus-peer").is_empty())
+    );
 }
 
 /// An edge with another key is no peer.
@@ -392,7 +426,11 @@ async fn variants_and_what_surrogates_are_told_reach_the_peers() {
                 assert_eq!(reply.text(), language);
                 assert_eq!(reply.header("surrogate-control"), "");
                 let did = reply.header("cache-status");
-                assert_eq!(did.contains("cirrus; hit; ttl=60") && turn == 1, turn == 1, "{did}");
+                assert_eq!(
+                    did.contains("cirrus; hit; ttl=60") && turn == 1,
+                    turn == 1,
+                    "{did}"
+                );
             }
         }
     }
@@ -404,7 +442,10 @@ async fn what_is_for_one_user_goes_to_the_origin() {
     let origin = counting().await;
     let edges = Edges::new(&origin).await;
     let path = edges.path_of(0);
-    let reply = edges.client(1).get_with(&path, "authorization: Basic YTpi\r\n").await;
+    let reply = edges
+        .client(1)
+        .get_with(&path, "authorization: Basic YTpi\r\n")
+        .await;
     assert_eq!(reply.status, 200);
     assert_eq!(edges.metric(0, "requests").await, 0);
 }
@@ -436,7 +477,11 @@ async fn slices_come_from_the_owner() {
 
 fn part(whole: &Bytes, asked: &Asked) -> Response {
     let range = asked.header("range");
-    let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let (first, last) = range
+        .strip_prefix("bytes=")
+        .unwrap()
+        .split_once('-')
+        .unwrap();
     let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
     let range = format!("bytes {first}-{last}/{}", whole.len());
     reply(whole.slice(first..=last))
@@ -473,7 +518,10 @@ async fn who_changes_something_sees_the_change() {
     let path = edges.path_of(0);
     let old = edges.text(1, &path).await;
     edges.clock.advance(secs(5));
-    assert_eq!(edges.client(1).ask("POST", &path, "", b"x").await.status, 200);
+    assert_eq!(
+        edges.client(1).ask("POST", &path, "", b"x").await.status,
+        200
+    );
     assert_ne!(edges.text(1, &path).await, old);
 }
 

@@ -5,13 +5,15 @@ use super::model::{
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
     CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
     ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig,
+    RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
+    Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size, SizeBound, StatusNumber,
+    WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};

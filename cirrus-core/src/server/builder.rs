@@ -225,8 +225,7 @@ impl Builder {
         let live = Arc::new(Live::new(first));
         let purges = Arc::new(Purges::new(Arc::clone(&self.clock)));
         let (store, purge_log) = (self.store, self.purge_log);
-        let purging =
-            purging::begin(store, purge_log, &live, &purges, &tasks, &background).await;
+        let purging = purging::begin(store, purge_log, &live, &purges, &tasks, &background).await;
         let engine = Arc::new(Engine {
             live,
             clock: self.clock,

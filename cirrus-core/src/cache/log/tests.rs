@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::*;
+use crate::cache::Purges;
 use crate::cache::epochs::{Epochs, Era, Verdict};
 use crate::cache::purger::{Doer, Outcome, Purger};
 use crate::cache::{
     CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purged, Scheme, Selection, StoreError,
     Stored, buffer,
 };
-use crate::cache::Purges;
 use crate::clock::{SystemClock, Timestamp};
 use crate::server::{Drain, Tasks};
 

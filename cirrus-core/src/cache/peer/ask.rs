@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::AGE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::timeout;
 use tower_layer::Layer;
 
@@ -16,7 +16,7 @@ use crate::cache::key::CacheKey;
 use crate::cache::log::LogPosition;
 use crate::cache::tag::tags;
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::middleware::{Context, Handler};
 
 /// Puts the owners of URLs before the origin.
@@ -120,7 +120,7 @@ impl Peers {
     ) -> Option<(Told, Response)> {
         let stack = peer.stack.as_ref()?;
         let answer = timeout(self.timeout, stack.handle(cx, request)).await;
-        let trouble = match answer {
+        let (trouble, why) = match answer {
             Ok(Ok(mut response)) => match Told::take(response.headers_mut()) {
                 Some(told) => {
                     if peer.health.succeeded() {
@@ -128,18 +128,32 @@ impl Peers {
                     }
                     return (told != Told::Failed).then_some((told, response));
                 }
+                // The request is larger by what is added to it, which is nobody's fault.
+                None if response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                    return None;
+                }
                 // It has another key, or another clock, or does not serve this host.
                 None => (Trouble::Late, "it does not know this edge".to_owned()),
             },
-            Ok(Err(error)) => (Trouble::Unreachable, error.to_string()),
+            Ok(Err(error)) => (trouble_of(error.kind())?, error.to_string()),
             Err(_) => (Trouble::Late, "it took too long".to_owned()),
         };
-        let (trouble, why) = trouble;
         cx.worker.cells.peer_failures.add(1);
         if peer.health.failed(trouble) {
             tracing::warn!(peer = %peer.name, why, "a peer is away; what it owns is fetched without it");
         }
         None
+    }
+}
+
+/// What an error says about a peer; `None` for what is no matter of the peer's.
+fn trouble_of(error: Kind) -> Option<Trouble> {
+    match error {
+        Kind::Connect | Kind::ConnectTimeout | Kind::Exchange | Kind::Stalled => {
+            Some(Trouble::Unreachable)
+        }
+        Kind::Deadline => Some(Trouble::Late),
+        _ => None,
     }
 }
 

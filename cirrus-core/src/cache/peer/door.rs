@@ -34,8 +34,15 @@ impl Handler for Door {
         }
         cx.worker.cells.peer_requests.add(1);
         // Before the store is asked: what it has heeds at least these purges.
-        let log = cx.worker.engine.purger.as_ref().and_then(|purger| purger.log());
-        let position = log.filter(|log| !log.is_fenced()).and_then(|log| log.position());
+        let log = cx
+            .worker
+            .engine
+            .purger
+            .as_ref()
+            .and_then(|purger| purger.log());
+        let position = log
+            .filter(|log| !log.is_fenced())
+            .and_then(|log| log.position());
         match self.peers.handle(cx, request).await {
             Ok(mut response) => {
                 let told = Told::of(&cx.cache, position);

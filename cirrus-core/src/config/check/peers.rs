@@ -39,7 +39,57 @@ fn times(peers: &PeersConfig, faults: &mut Faults) {
     ] {
         if !(least..=most).contains(&value) {
             let message = format!("{value} is out of range: {least} to {most} is allowed");
-            faults.error(format!("cache.peers.{key}"), Some(value.to_string()), message);
+            faults.error(
+                format!("cache.peers.{key}"),
+                Some(value.to_string()),
+                message,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Abilities, Config, Format, check};
+
+    const WHOLE: &str = "[cache.peers]\nown = \"http://10.0.0.1:8080\"\n\
+        group = [{ url = \"http://10.0.0.1:8080\" }, { url = \"http://10.0.0.2:8080\", weight = 2 }]\n\
+        key = \"a-secret-of-theirs\"\n";
+
+    fn faults(from: &str, to: &str) -> String {
+        assert!(WHOLE.contains(from), "{from}");
+        match Config::parse(&WHOLE.replace(from, to), Format::Toml) {
+            Ok((config, _)) => check(&config, Abilities::default()).to_string(),
+            Err(faults) => faults.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_group_is_whole() {
+        assert_eq!(faults("own", "own"), "");
+        for (from, to, told) in [
+            (
+                "own = \"http://10.0.0.1:8080\"\n",
+                "",
+                "`own` is required here",
+            ),
+            (
+                "own = \"http://10.0.0.1",
+                "own = \"http://10.0.0.3",
+                "must be one of `group`",
+            ),
+            (
+                "{ url = \"http://10.0.0.2",
+                "{ url = \"http://10.0.0.1",
+                "is this edge already",
+            ),
+            ("weight = 2", "weight = 0", "0 is out of range: 1 to 1000"),
+            ("a-secret-of-theirs", "", "at least 16 characters"),
+            ("key = ", "timeout = \"1ms\"\nkey = ", "10ms to 1m"),
+            ("key = ", "keep = \"0s\"\nkey = ", "1s to 1d"),
+        ] {
+            let faults = faults(from, to);
+            assert!(faults.contains(told), "{told}: {faults}");
         }
     }
 }

@@ -8,6 +8,7 @@ use super::upstream::limits;
 use crate::cache::Peers;
 use crate::config::model::{Config, HealthConfig, PeerConfig, PeersConfig, TimeoutsConfig};
 use crate::config::snapshot::Snapshot;
+use crate::config::value::Period;
 use crate::discovery::{Endpoint, Endpoints};
 use crate::middleware::{Edits, ForwardedLayer, Stack};
 use crate::upstream::{Cluster, Forward};
@@ -26,7 +27,8 @@ pub(super) fn peers(config: &Config, before: Option<&Snapshot>) -> Option<Arc<Pe
 /// What sends requests to one of them. It is told who asks, as an origin is.
 fn stack(config: &PeersConfig, peer: &PeerConfig) -> Stack {
     let timeouts = TimeoutsConfig {
-        connect: config.timeout,
+        // Less than all of it: then it is known that the peer is not there, and not only that it is slow.
+        connect: Period::millis((config.timeout.as_duration().as_millis() / 2) as u64),
         first_byte: config.timeout,
         ..TimeoutsConfig::default()
     };

@@ -18,7 +18,8 @@ pub struct PeersConfig {
     /// A secret that all of them have, and nobody else: at least 16 characters, such as `openssl rand -hex 32` gives.
     /// Requests between edges are signed with it.
     pub key: Secret,
-    /// How long the owner may take to begin its answer, connecting included; then the origin is asked; 10 ms to 1 min.
+    /// How long the owner may take to begin its answer, half of it for a new connection; then the origin is asked;
+    /// 10 ms to 1 min.
     #[serde(default = "timeout")]
     pub timeout: Period,
     /// How long what came from another edge is used before that is asked again; 1 s to 1 d. Never longer than it is

@@ -69,7 +69,12 @@ mod tests {
 
     #[test]
     fn short_and_invisible_secrets_are_refused_without_being_told() {
-        for wrong in ["", "fifteen-letters", "a space within it", "übermäßig-geheim"] {
+        for wrong in [
+            "",
+            "fifteen-letters",
+            "a space within it",
+            "übermäßig-geheim",
+        ] {
             let error = wrong.parse::<Secret>().unwrap_err().to_string();
             assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
         }
