@@ -479,10 +479,13 @@ fn part(whole: &Bytes, asked: &Asked) -> Response {
     let range = asked.header("range");
     let (first, last) = range
         .strip_prefix("bytes=")
-        .unwrap()
+        .expect("a range")
         .split_once('-')
-        .unwrap();
-    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        .expect("a range");
+    let (first, last): (usize, usize) = (
+        first.parse().expect("a range"),
+        last.parse().expect("a range"),
+    );
     let range = format!("bytes {first}-{last}/{}", whole.len());
     reply(whole.slice(first..=last))
         .with_status(206)
