@@ -8,6 +8,7 @@ mod freshness;
 mod keys;
 mod load;
 mod mix;
+mod peers;
 mod prefetching;
 mod purge_log;
 mod purging;

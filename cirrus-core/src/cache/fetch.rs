@@ -10,6 +10,7 @@ use super::layer::{marked, void};
 use super::meta::{Freshness, Meta};
 use super::outage::{CHANGE_LIMIT, within};
 use super::outcome::{Forward, Forwarded};
+use super::peer::{may_ask as may_ask_peers, shortened, surrogate_label};
 use super::policy::{Refusal, Times, is_for_all};
 use super::pump::pump_alone;
 use super::purge::Selection;
@@ -99,6 +100,10 @@ impl<S: Handler> Visit<'_, S> {
         let asked = self.now();
         // Before the request is sent: a purge from now on may be about what is answered.
         let moment = self.store.moment();
+        let may_ask = self.request.method == Method::GET && !alone && unkept.is_none();
+        if may_ask && may_ask_peers(self.cx, &self.request.headers) {
+            self.cx.peering.filling(&self.key);
+        }
         let answer = self.shared.inner.handle(self.cx, request).await;
         let times = Times {
             asked,
@@ -253,14 +258,14 @@ impl<S: Handler> Visit<'_, S> {
         if self.cx.personal && !is_for_all(headers) {
             return Err(Refusal::Authorization);
         }
-        if self.key.more().is_some() {
-            // Found by its URL, when that is purged.
-            meta.tags = meta
-                .tags
-                .iter()
-                .cloned()
-                .chain([self.key.label()])
-                .collect();
+        meta.freshness = shortened(self.cx, meta.freshness);
+        // Found by its URL, when that is purged.
+        let label = self.key.more().map(|_| self.key.label());
+        let peers = self.cx.snapshot.peers.as_ref();
+        let control = peers.and_then(|_| surrogate_label(headers));
+        if label.is_some() || control.is_some() {
+            let tags = meta.tags.iter().cloned();
+            meta.tags = tags.chain(label).chain(control).collect();
         }
         Ok(meta)
     }

@@ -256,7 +256,9 @@ async fn purge(worker: Arc<Worker>, what: Vec<Selection>) {
         return;
     };
     for selection in what {
-        if let Err(error) = store.purge(&Purge::hard(selection)).await {
+        let purge = Purge::hard(selection);
+        worker.engine.purges.note(&purge);
+        if let Err(error) = store.purge(&purge).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a response that is no longer true stays in the store"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::key::CacheKey;
 use super::log::Following;
+use super::peer::purges::Purges;
 use super::purge::{Mode, Purge, Purged, Selection};
 use super::selection::PurgeKind;
 use super::store::{CacheStore, StoreError};
@@ -17,6 +18,8 @@ pub(crate) type Meaning = Box<dyn Fn(&CacheKey) -> Vec<Selection> + Send + Sync>
 pub(crate) struct Doer {
     store: Arc<dyn CacheStore>,
     meaning: Meaning,
+    /// For those that are in no log.
+    unlogged: Arc<Purges>,
     /// By kind.
     counts: [Counter; PurgeKind::ALL.len()],
 }
@@ -43,10 +46,15 @@ pub(crate) enum Outcome {
 // === impl Doer ===
 
 impl Doer {
-    pub(crate) fn new(store: Arc<dyn CacheStore>, meaning: Meaning) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn CacheStore>,
+        meaning: Meaning,
+        unlogged: Arc<Purges>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
             meaning,
+            unlogged,
             counts: Default::default(),
         })
     }
@@ -60,6 +68,17 @@ impl Doer {
         let (soft, objects) = (purge.mode == Mode::Soft, purged.objects);
         tracing::info!(who, kind, ?what, soft, objects, "purged");
         Ok(purged)
+    }
+
+    /// No other edge hears of it: what those have from before must not come back from them.
+    fn note(&self, purge: &Purge) {
+        let Selection::Url(key) = &purge.what else {
+            return self.unlogged.note(purge);
+        };
+        for what in (self.meaning)(key) {
+            let mode = purge.mode;
+            self.unlogged.note(&Purge { what, mode });
+        }
     }
 
     async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
@@ -108,6 +127,7 @@ impl Purger {
         }
         let mut outcomes = Vec::with_capacity(purges.len());
         for purge in purges {
+            self.doer.note(purge);
             outcomes.push(match self.doer.carry_out(purge, who).await {
                 Ok(purged) => Outcome::Done(purged),
                 Err(error) => Outcome::Failed(error.to_string()),

@@ -22,6 +22,7 @@ use super::key::CacheKey;
 use super::layer::{Shared, marked, pass};
 use super::outage::{LOOKUP_LIMIT, within};
 use super::outcome::{CacheOutcome, Forward, Forwarded};
+use super::peer::tell_surrogate_control;
 use super::policy::Verdict;
 use super::precondition::{Judgement, is_for_origin, judge};
 use super::serve::{failed, refused, respond, respond_prepared};
@@ -194,11 +195,17 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     fn respond(&self, stored: &Stored, now: Timestamp) -> Response {
-        let Some(whole) = self.assembled(stored) else {
-            return respond(&self.request, stored, &self.cx.cache, now);
+        let mut response = match self.assembled(stored) {
+            None => respond(&self.request, stored, &self.cx.cache, now),
+            Some(whole) => {
+                let mut response = respond(&self.request, &whole, &self.cx.cache, now);
+                Unprimed::mark(&mut response, &self.request);
+                response
+            }
         };
-        let mut response = respond(&self.request, &whole, &self.cx.cache, now);
-        Unprimed::mark(&mut response, &self.request);
+        if self.cx.peering.is_asked {
+            tell_surrogate_control(&mut response, &stored.meta);
+        }
         response
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::compile::Compiler;
 use super::faults::Faults;
-use super::model::Config;
+use super::model::{CacheConfig, Config};
 use super::snapshot::Snapshot;
 use super::source::ConfigSource;
 use crate::cache::{Purge, Selection};
@@ -164,6 +164,7 @@ impl Follower {
         let Some(store) = engine.store.clone() else {
             return;
         };
+        engine.purges.begin_anew();
         tracing::info!(
             "hosts have moved, or routes are chosen by other fields: the cache is emptied"
         );
@@ -284,7 +285,7 @@ fn warn_of_restart(started: &Config, before: &Config, now: &Config) {
                 "limits.handshake_time",
                 other.limits.handshake_time != now.limits.handshake_time,
             ),
-            ("cache", other.cache != now.cache),
+            ("cache", at_start(other) != at_start(now)),
             ("certificates", other.certificates != now.certificates),
             ("access_log", other.access_log != now.access_log),
         ]
@@ -293,5 +294,13 @@ fn warn_of_restart(started: &Config, before: &Config, now: &Config) {
     let news = differ(started).into_iter().zip(differ(before));
     for ((field, _), _) in news.filter(|((_, since_start), (_, now))| *since_start && *now) {
         tracing::warn!("`{field}` has changed: that takes effect at the next start");
+    }
+}
+
+/// What of the cache is read at a start only.
+fn at_start(config: &Config) -> CacheConfig {
+    CacheConfig {
+        peers: None,
+        ..config.cache.clone()
     }
 }

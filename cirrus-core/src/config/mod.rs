@@ -27,11 +27,11 @@ pub use model::{
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
     ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
     CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
-    JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
-    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
-    SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PeerConfig,
+    PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
+    RedisCacheConfig, RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig,
+    RouteConfig, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig,
+    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -40,6 +40,6 @@ pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, RedisUrl, ServiceUrl, Size, SizeBound, StatusNumber,
-    StatusSet, WebOrigin,
+    Period, PeriodBound, Rate, RateKey, RedisUrl, Secret, ServiceUrl, Size, SizeBound,
+    StatusNumber, StatusSet, WebOrigin,
 };

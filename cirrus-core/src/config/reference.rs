@@ -5,13 +5,15 @@ use super::model::{
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
     CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
     ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig,
+    RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
+    Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size, SizeBound, StatusNumber,
+    WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -274,7 +276,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 17] = [
+    let schemas: [Schema; 18] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -292,6 +294,7 @@ fn values() -> String {
         schema_for!(ServiceUrl),
         schema_for!(PasswordHash),
         schema_for!(KeyHash),
+        schema_for!(Secret),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -317,6 +320,8 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<CacheConfig>(),
         keys_of::<DiskCacheConfig>(),
         keys_of::<PurgeLogConfig>(),
+        keys_of::<PeersConfig>(),
+        keys_of::<PeerConfig>(),
         keys_of::<RedisCacheConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::compile::{cache_rules, keyings};
 use super::model::{ClusterConfig, Config, LimitsConfig, RouteConfig, SiteConfig};
 use super::value::HeaderTitle;
-use crate::cache::{CacheKey, Rules, Selection, selections_of};
+use crate::cache::{CacheKey, Peers, Rules, Selection, selections_of};
 use crate::clock::Timestamp;
 use crate::downstream::Pace;
 use crate::metrics::SiteCells;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub(crate) sites: Vec<Arc<Site>>,
     pub(crate) clusters: HashMap<Arc<str>, Named>,
     pub(crate) limits: Limits,
+    /// The edges that this one fetches together with.
+    pub(crate) peers: Option<Arc<Peers>>,
     trusted: Box<[IpNet]>,
 }
 
@@ -108,6 +110,7 @@ impl Snapshot {
         hosts: Hosts<Arc<Site>>,
         sites: Vec<Arc<Site>>,
         clusters: HashMap<Arc<str>, Named>,
+        peers: Option<Arc<Peers>>,
     ) -> Self {
         let limits = Limits::of(&config.limits);
         let trusted = config.server.trusted_proxies.iter().copied().collect();
@@ -119,6 +122,7 @@ impl Snapshot {
             sites,
             clusters,
             limits,
+            peers,
             trusted,
         }
     }

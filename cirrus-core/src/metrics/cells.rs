@@ -55,6 +55,11 @@ pub(crate) struct Cells {
     pub(crate) bodies_too_large: Counter,
     pub(crate) compression_in: Counter,
     pub(crate) compression_out: Counter,
+    pub(crate) peer_hits: Counter,
+    pub(crate) peer_misses: Counter,
+    pub(crate) peer_failures: Counter,
+    pub(crate) peer_fallbacks: Counter,
+    pub(crate) peer_requests: Counter,
     /// By reason.
     pub(crate) access_refused: [Counter; Reason::COUNT],
 }

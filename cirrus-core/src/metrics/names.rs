@@ -67,6 +67,11 @@ metrics! {
     PURGE_LOG_POSITION = "cirrus_cache_purge_log_position", "Number of the last purge in the log that this edge has done.";
     PURGE_LOG_AGE = "cirrus_cache_purge_log_age_seconds", "Seconds since the purge log was last known to be read to its end.";
     PURGE_LOG_FENCED = "cirrus_cache_purge_log_fenced", "1 while what was stored is not used because purges may be missing.";
+    PEER_HITS = "cirrus_cache_peer_hits", "Fetches that a peer answered with what it had or was fetching already.";
+    PEER_MISSES = "cirrus_cache_peer_misses", "Fetches that a peer answered by asking the origin.";
+    PEER_FAILURES = "cirrus_cache_peer_failures", "Peers asked that could not be reached, did not answer in time, or did not know this edge.";
+    PEER_FALLBACKS = "cirrus_cache_peer_fallbacks", "Fetches that went to the origin though a peer had been asked: it failed, or what it had may be from before a purge.";
+    PEER_REQUESTS = "cirrus_cache_peer_requests", "Requests of peers.";
     ACCESS_REFUSED = "cirrus_access_refused", "Requests refused by access control, by reason (address, basic, api_key, jwt, forward_auth).";
     CONFIG_REVISION = "cirrus_config_revision", "Revision of the configuration in force; grows by one with each that is applied.";
     CONFIG_APPLIED = "cirrus_config_applied_timestamp_seconds", "When the configuration in force was applied.";

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::claims::Claims;
 use super::trace_context::TraceId;
-use crate::cache::{CacheOutcome, Scheme};
+use crate::cache::{CacheOutcome, Peering, Scheme};
 use crate::config::{Site, Snapshot};
 use crate::downstream::{Activity, Connection};
 use crate::error::Kind;
@@ -56,6 +56,8 @@ pub struct Context {
     pub(crate) user: Option<Arc<str>>,
     /// The origin is told who asks: its answer may be for that user only.
     pub(crate) personal: bool,
+    /// What it has to do with other edges.
+    pub(crate) peering: Peering,
 }
 
 // === impl Context ===
@@ -92,6 +94,7 @@ impl Context {
             activity: self.activity.clone(),
             user: self.user.clone(),
             personal: self.personal,
+            peering: self.peering.again(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Context {
             activity: None,
             user: None,
             personal: false,
+            peering: Peering::default(),
         }
     }
 }

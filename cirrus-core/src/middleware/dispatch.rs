@@ -7,6 +7,7 @@ use http::HeaderValue;
 
 use super::{Context, Handler, Stack, forwarded};
 use crate::body::{Request, Response};
+use crate::cache::Scheme;
 use crate::config::Site;
 use crate::downstream::hygiene::{self, has_pair};
 use crate::error::{Error, Kind};
@@ -28,14 +29,27 @@ impl<H: Handler> Handler for Admit<H> {
     async fn handle<'a>(
         &'a self,
         cx: &'a mut Context,
-        request: Box<Request>,
+        mut request: Box<Request>,
     ) -> Result<Response, Error> {
-        cx.scheme = forwarded::scheme(cx, request.headers());
+        cx.scheme = match peers_scheme(cx, &mut request) {
+            Some(scheme) => scheme,
+            None => forwarded::scheme(cx, request.headers()),
+        };
         let known = cx.activity.as_ref().map(|activity| &activity.host);
         let (request, host) = hygiene::admit(request, &cx.connection, cx.scheme, known)?;
         cx.host = host;
         self.0.handle(cx, request).await
     }
+}
+
+/// The scheme that the client of another edge used, if that edge asks.
+fn peers_scheme(cx: &mut Context, request: &mut Request) -> Option<Scheme> {
+    let peers = cx.snapshot.peers.as_deref()?;
+    let scheme = peers.recognise(request, cx.worker.engine.clock.now())?;
+    cx.peering.is_asked = true;
+    // It is told more than is stored.
+    cx.writes_lines = false;
+    Some(scheme)
 }
 
 impl Handler for Dispatch {

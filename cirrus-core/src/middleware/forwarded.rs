@@ -67,7 +67,7 @@ impl<H: Handler> Handler for Forwarded<H> {
         refuse_loop(headers, &cx.worker.engine.token)?;
         hygiene::set_host(headers, &cx.host)?;
         cx.claims = None;
-        if cx.snapshot.trusts(cx.connection.peer.ip()) {
+        if cx.peering.is_asked || cx.snapshot.trusts(cx.connection.peer.ip()) {
             extend_claims(headers, cx);
             headers.append(VIA, via(version));
             headers.append(&CDN_LOOP, cx.worker.engine.token.clone());

@@ -30,6 +30,7 @@ pub(crate) use compression::Rules as Compression;
 pub use context::Context;
 pub(crate) use cors::Rules as Cors;
 pub(crate) use dispatch::{Unmatched, seen_path};
+pub(crate) use forwarded::ForwardedLayer;
 pub(crate) use headers::{Edit, Edits};
 pub(crate) use policies::{Guards, Policies};
 pub(crate) use record::Record;

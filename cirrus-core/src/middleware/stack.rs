@@ -12,7 +12,7 @@ use super::limit::BodySizeLayer;
 use super::rescue::RescueLayer;
 use super::rewrite::RewriteLayer;
 use super::{Compression, Edits, Handler, Rewrite, Stack};
-use crate::cache::{CacheLayer, Rules};
+use crate::cache::{CacheLayer, PeerLayer, Rules};
 use crate::server::{Outer, Plug};
 use crate::upstream::{Cluster, Forward};
 
@@ -91,6 +91,8 @@ fn compressed(
 /// Every route has a limit on bodies, so this layer is the one that costs no box.
 fn cached(cache: Rules, size: BodySizeLayer, origin: impl Handler) -> Stack {
     if cache.enable || cache.invalidate {
+        // Before everything that is done for the origin: another edge does that itself.
+        let origin = PeerLayer.layer(origin);
         Stack::new(size.layer(CacheLayer::new(cache).layer(origin)))
     } else {
         Stack::new(size.layer(origin))

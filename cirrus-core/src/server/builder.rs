@@ -18,7 +18,7 @@ use super::running::{Running, start};
 use super::supervise::{Drain, Tasks};
 use super::worker::Worker;
 use crate::body::Request;
-use crate::cache::{CacheStore, Flights, Outage, PurgeLog};
+use crate::cache::{CacheStore, Flights, Outage, PurgeLog, Purges};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Abilities, Compiler, Config, ConfigSource, Follower, Live};
 use crate::discovery::Discovery;
@@ -223,12 +223,15 @@ impl Builder {
             }
         })?;
         let live = Arc::new(Live::new(first));
-        let purging = purging::begin(self.store, self.purge_log, &live, &tasks, &background).await;
+        let purges = Arc::new(Purges::new(Arc::clone(&self.clock)));
+        let (store, purge_log) = (self.store, self.purge_log);
+        let purging = purging::begin(store, purge_log, &live, &purges, &tasks, &background).await;
         let engine = Arc::new(Engine {
             live,
             clock: self.clock,
             store: purging.store,
             purger: purging.purger,
+            purges,
             discovery: self.discovery,
             flights: Flights::default(),
             outage: Outage::default(),

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::supervise::Tasks;
 use crate::cache::purger::Purger;
-use crate::cache::{CacheStore, Flights, Outage};
+use crate::cache::{CacheStore, Flights, Outage, Purges};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::discovery::Discovery;
@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) store: Option<Arc<dyn CacheStore>>,
     /// Removes from the store what operators and origins want removed.
     pub(crate) purger: Option<Purger>,
+    /// What was purged here that other edges need not have heard of.
+    pub(crate) purges: Arc<Purges>,
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
@@ -71,15 +73,18 @@ impl Engine {
         let (snapshot, _) = compiler
             .compile(Config::default(), None, clock.now())
             .unwrap();
+        let purges = Arc::new(Purges::new(Arc::clone(&clock)));
         Arc::new(Self {
             live: Arc::new(Live::new(snapshot)),
             clock,
             purger: store.clone().map(|store| {
                 let meaning =
                     |key: &crate::cache::CacheKey| vec![crate::cache::Selection::Url(key.clone())];
-                Purger::new(Doer::new(store, Box::new(meaning)), None)
+                let doer = Doer::new(store, Box::new(meaning), Arc::clone(&purges));
+                Purger::new(doer, None)
             }),
             store,
+            purges,
             discovery: None,
             flights: Flights::default(),
             outage: Outage::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::supervise::{Drain, Tasks};
 use crate::cache::log::{Fence, Grace, Reader};
 use crate::cache::purger::{Doer, Purger};
-use crate::cache::{CacheKey, CacheStore, PurgeLog};
+use crate::cache::{CacheKey, CacheStore, PurgeLog, Purges};
 use crate::config::Live;
 
 /// How long a start waits for the purges that were missed. Afterwards what was stored before stays unused until then.
@@ -26,6 +26,7 @@ pub(super) async fn begin(
     store: Option<Arc<dyn CacheStore>>,
     log: Option<Arc<dyn PurgeLog>>,
     live: &Arc<Live>,
+    purges: &Arc<Purges>,
     tasks: &Tasks,
     background: &Drain,
 ) -> Purging {
@@ -37,8 +38,10 @@ pub(super) async fn begin(
     };
     let known = Arc::clone(live);
     let meaning = move |key: &CacheKey| known.now().selections(key);
-    let doer = Doer::new(Arc::clone(&store), Box::new(meaning));
+    let doer = Doer::new(Arc::clone(&store), Box::new(meaning), Arc::clone(purges));
     let Some(log) = log else {
+        // Nothing tells what this edge had purged before it was started.
+        purges.begin_anew();
         let purger = Some(Purger::new(doer, None));
         return Purging {
             store: Some(store),

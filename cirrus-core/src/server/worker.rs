@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::engine::Engine;
 use super::supervise::{Drain, Tasks};
 use crate::body::{Request, Response};
-use crate::cache::CacheOutcome;
+use crate::cache::{CacheOutcome, Peering};
 use crate::downstream::{Activity, Connection, Counted};
 use crate::error::Error;
 use crate::metrics::Cells;
@@ -153,6 +153,7 @@ impl Worker {
             activity,
             user: None,
             personal: false,
+            peering: Peering::default(),
         };
         let head = *request.method() == http::Method::HEAD;
         let mut record = Record::new(cx, &request);

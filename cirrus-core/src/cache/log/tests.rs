@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::*;
+use crate::cache::Purges;
 use crate::cache::epochs::{Epochs, Era, Verdict};
 use crate::cache::purger::{Doer, Outcome, Purger};
 use crate::cache::{
     CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purged, Scheme, Selection, StoreError,
     Stored, buffer,
 };
-use crate::clock::Timestamp;
+use crate::clock::{SystemClock, Timestamp};
 use crate::server::{Drain, Tasks};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -79,6 +80,7 @@ impl World {
         let doer = Doer::new(
             Arc::<Shelf>::clone(&shelf),
             Box::new(|key| vec![Selection::Url(key.clone())]),
+            Arc::new(Purges::new(Arc::new(SystemClock))),
         );
         let (reader, following) = Reader::new(
             Arc::<Script>::clone(&log),

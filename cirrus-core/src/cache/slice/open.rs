@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::source::Inner;
 use super::{Changed, ContentRange, Index, is_same};
-use crate::body::{Body, Request};
+use crate::body::{Body, Request, Response};
 use crate::cache::admission::describe;
 use crate::cache::conditional::{is_failure, strip};
 use crate::cache::flight::{Landing, Leader, Role};
@@ -18,13 +18,14 @@ use crate::cache::key::CacheKey;
 use crate::cache::layer::void;
 use crate::cache::meta::Meta;
 use crate::cache::outage::{CHANGE_LIMIT, LOOKUP_LIMIT, within};
+use crate::cache::peer::{may_ask, shortened};
 use crate::cache::policy::{Times, is_for_all};
 use crate::cache::pump::pump_alone;
 use crate::cache::purge::Selection;
 use crate::cache::range::Span;
 use crate::cache::store::{BodyState, CacheStore, Stored};
 use crate::error::{Error, Kind};
-use crate::middleware::Handler;
+use crate::middleware::{Context, Handler};
 
 /// How long a reader waits for a slice that somebody else has asked for before it asks itself.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,36 +150,50 @@ impl<S: Handler> Inner<S> {
     /// Asks the origin for these bytes.
     async fn ask(&self, span: Span) -> Result<Part, Error> {
         let mut cx = self.cx.detached();
-        let clock = Arc::clone(&cx.worker.engine.clock);
-        let (asked, moment) = (
-            clock.now(),
-            self.store().map(CacheStore::moment).unwrap_or_default(),
-        );
-        let request = self.request_for(span);
-        let response = self.shared.inner.handle(&mut cx, request).await?;
+        if may_ask(&cx, &self.request.headers) {
+            cx.peering.filling(&self.key);
+        }
+        let (mut response, mut times) = self.exchange(&mut cx, span).await?;
+        // Another edge may have another edition of it. Which one is right is for the origin to say.
+        if cx.peering.is_answered && !self.is_part(&response, span) {
+            (response, times) = self.exchange(&mut cx, span).await?;
+        }
         if is_failure(response.status()) {
             return Err(Error::because(Kind::Exchange, Refused(response.status())));
         }
-        let range = ContentRange::of(response.headers());
-        let is_asked =
-            range.is_some_and(|range| range.span == span && range.total == self.index.total);
-        if response.status() != StatusCode::PARTIAL_CONTENT
-            || !is_asked
-            || !is_same(&self.meta.headers, response.headers())
-        {
+        if !self.is_part(&response, span) {
             self.give_up().await;
             return Err(Error::because(Kind::Exchange, Changed));
         }
+        let meta = self.describe(&cx, response.headers(), span, times);
+        Ok(Part {
+            body: response.into_body(),
+            meta,
+        })
+    }
+
+    async fn exchange(&self, cx: &mut Context, span: Span) -> Result<(Response, Times), Error> {
+        let clock = Arc::clone(&cx.worker.engine.clock);
+        let moment = self.store().map(CacheStore::moment).unwrap_or_default();
+        let asked = clock.now();
+        let request = self.request_for(span);
+        let response = self.shared.inner.handle(cx, request).await?;
         let times = Times {
             asked,
             received: clock.now(),
             moment,
         };
-        let meta = self.describe(response.headers(), span, times);
-        Ok(Part {
-            body: response.into_body(),
-            meta,
-        })
+        Ok((response, times))
+    }
+
+    /// Whether it is these bytes of the very response that the other slices are of.
+    fn is_part(&self, response: &Response, span: Span) -> bool {
+        let range = ContentRange::of(response.headers());
+        let is_asked =
+            range.is_some_and(|range| range.span == span && range.total == self.index.total);
+        response.status() == StatusCode::PARTIAL_CONTENT
+            && is_asked
+            && is_same(&self.meta.headers, response.headers())
     }
 
     fn request_for(&self, span: Span) -> Box<Request> {
@@ -192,14 +207,21 @@ impl<S: Handler> Inner<S> {
     }
 
     /// By the rules that hold for the whole: whoever asked may be somebody whose answers are not stored.
-    fn describe(&self, headers: &HeaderMap, span: Span, times: Times) -> Option<Meta> {
+    fn describe(
+        &self,
+        cx: &Context,
+        headers: &HeaderMap,
+        span: Span,
+        times: Times,
+    ) -> Option<Meta> {
         if self.cx.personal && !is_for_all(headers) {
             return None;
         }
         let mut headers = headers.clone();
         headers.remove(http::header::CONTENT_RANGE);
         let (request, rules) = (&self.request.headers, &self.shared.rules);
-        let whole = describe(request, StatusCode::OK, &headers, rules, times).ok()?;
+        let mut whole = describe(request, StatusCode::OK, &headers, rules, times).ok()?;
+        whole.freshness = shortened(cx, whole.freshness);
         Some(Index::slice_meta(&whole, span))
     }
 

@@ -5,6 +5,7 @@ mod caching;
 mod clusters;
 mod content;
 mod origins;
+mod peers;
 mod site;
 mod upstream_tls;
 
@@ -95,6 +96,7 @@ fn around_sites(config: &Config, abilities: Abilities, faults: &mut Faults) {
     listeners(config, abilities, faults);
     clusters(config, abilities, faults);
     hosts(config, faults);
+    peers::peers(config, faults);
 }
 
 fn cluster_names(config: &Config) -> HashSet<&str> {

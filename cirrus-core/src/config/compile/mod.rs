@@ -4,6 +4,7 @@ mod access;
 mod caching;
 mod content;
 mod lifetimes;
+mod peers;
 mod policies;
 mod upstream;
 
@@ -15,7 +16,7 @@ use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
 use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
 use super::snapshot::{Named, Site, Snapshot};
-use crate::cache::{Keying, PurgeMethod, Rules as CacheRules};
+use crate::cache::{Door, Keying, PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::metrics::Sites;
@@ -58,10 +59,10 @@ impl Compiler {
         let clusters = named_clusters(&config, before);
         let (hosts, sites) = self.sites(&config, &clusters, before);
         let revision = before.map_or(1, |before| before.revision + 1);
-        Ok((
-            Snapshot::new(revision, now, Arc::new(config), hosts, sites, clusters),
-            faults,
-        ))
+        let peers = peers::peers(&config, before);
+        let config = Arc::new(config);
+        let snapshot = Snapshot::new(revision, now, config, hosts, sites, clusters, peers);
+        Ok((snapshot, faults))
     }
 
     /// Every site; the hosts of those that stayed are not touched.
@@ -76,6 +77,8 @@ impl Compiler {
         if let Some(before) = before {
             remove_gone_hosts(&mut hosts, before, config);
         }
+        let has_doors = config.cache.peers.is_some();
+        let had_doors = before.is_some_and(|before| before.peers.is_some());
         let mut sites = Vec::with_capacity(config.site.len());
         for written in &config.site {
             let known = written
@@ -85,7 +88,7 @@ impl Compiler {
                 .cloned();
             if let Some(same) = known
                 .as_ref()
-                .filter(|known| is_unchanged(known, written, clusters))
+                .filter(|known| has_doors == had_doors && is_unchanged(known, written, clusters))
             {
                 sites.push(Arc::clone(same));
                 continue;
@@ -96,7 +99,7 @@ impl Compiler {
                 .iter()
                 .find_map(|host| hosts.get(host))
                 .cloned();
-            let site = Arc::new(self.site(written, clusters, before.as_deref()));
+            let site = Arc::new(self.site(written, clusters, before.as_deref(), has_doors));
             for host in &written.hosts {
                 hosts.set(host, Arc::clone(&site));
             }
@@ -110,6 +113,7 @@ impl Compiler {
         config: &Arc<SiteConfig>,
         clusters: &HashMap<Arc<str>, Named>,
         before: Option<&Site>,
+        has_doors: bool,
     ) -> Site {
         let name: Arc<str> = check::site_name(config).into();
         let mut parts = SiteParts {
@@ -131,7 +135,9 @@ impl Compiler {
             };
             let policies = written.policies();
             let stack = parts.route(index, route, written.changes(&policies));
-            routes.push((matcher(route), policies.around(stack)));
+            let cache = route.cache.as_ref().unwrap_or(&config.cache);
+            let stack = guarded(stack, policies, has_doors && cache.enable);
+            routes.push((matcher(route), stack));
         }
         if let Some(cluster) = parts.default_cluster() {
             let written = Written {
@@ -142,7 +148,8 @@ impl Compiler {
             };
             let policies = written.policies();
             let stack = parts.upstream(&config.cache, written.changes(&policies), cluster);
-            routes.push((Matcher::new(PathPattern::default()), policies.around(stack)));
+            let stack = guarded(stack, policies, has_doors && config.cache.enable);
+            routes.push((Matcher::new(PathPattern::default()), stack));
         }
         let unmatched = Written {
             site: config,
@@ -164,6 +171,15 @@ impl Compiler {
             clusters: used,
             config: Arc::clone(config),
         }
+    }
+}
+
+/// The route's stack with its policies around it, and a way past them for other edges where these may ask for something.
+fn guarded(stack: Stack, policies: middleware::Policies, has_door: bool) -> Stack {
+    if has_door {
+        Stack::new(Door::new(policies.around(stack.clone()), stack))
+    } else {
+        policies.around(stack)
     }
 }
 

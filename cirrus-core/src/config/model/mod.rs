@@ -7,6 +7,7 @@ mod access;
 mod caching;
 mod content;
 mod disk;
+mod peers;
 mod purging;
 mod shaping;
 mod site;
@@ -25,6 +26,7 @@ pub use content::{
 };
 pub use disk::DiskCacheConfig;
 use ipnet::IpNet;
+pub use peers::{PeerConfig, PeersConfig};
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -189,6 +191,9 @@ pub struct CacheConfig {
     /// A level behind `memory` that edges share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisCacheConfig>,
+    /// Edges that fetch for each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers: Option<PeersConfig>,
 }
 
 /// Where server certificates come from. A change needs a restart; the files themselves are watched.
@@ -288,6 +293,7 @@ impl Default for CacheConfig {
             disk: None,
             purge_log: None,
             redis: None,
+            peers: None,
         }
     }
 }
