@@ -26,8 +26,8 @@ use crate::clock::ManualClock;
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cache_rules {
-    (async $make:expr) => {
-        $crate::__cache_rules!(@all { async $make });
+    (async |$clock:ident| $make:expr) => {
+        $crate::__cache_rules!(@all { async |$clock| $make });
     };
     (|$clock:ident| $make:expr) => {
         $crate::__cache_rules!(@all { async |$clock| $make });
