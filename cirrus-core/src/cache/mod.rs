@@ -27,6 +27,8 @@ mod multipart;
 mod outage;
 mod outcome;
 mod passage;
+#[cfg(feature = "testing")]
+pub(crate) mod pieces;
 mod policy;
 mod precondition;
 mod pump;
