@@ -99,7 +99,13 @@ fn among_many(criterion: &mut Criterion) {
     });
     let objects = store.usage().expect("a count").objects;
     let each = resident().saturating_sub(before) / objects.max(1);
-    println!("memory/bytes of the process for each of {objects} objects of 1 KiB: {each}");
+    #[allow(
+        clippy::print_stdout,
+        reason = "a figure that criterion has no place for"
+    )]
+    {
+        println!("memory/bytes of the process for each of {objects} objects of 1 KiB: {each}");
+    }
     let label = AtomicU64::new(0);
     criterion.bench_function(&format!("memory/purge a label among {many}"), |bencher| {
         let next = || {
