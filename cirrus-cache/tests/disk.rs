@@ -1,10 +1,10 @@
-//! The disk store does what every store must.
+//! The disk store does what every store must, alone and as the farther tier.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::Path;
 
-use cirrus_cache::DiskStore;
+use cirrus_cache::{DiskStore, MemoryStore, TieredStore};
 
 /// A store in a directory of its own, which the next run of the same test empties.
 fn empty() -> DiskStore {
@@ -17,3 +17,24 @@ fn empty() -> DiskStore {
 }
 
 cirrus_core::testing::store_suite!(empty);
+
+mod under_memory {
+    use super::*;
+
+    cirrus_core::testing::store_suite!(|| {
+        TieredStore::new(MemoryStore::sized(16 << 20))
+            .then(empty())
+            .build()
+    });
+}
+
+/// What does not fit into memory is still found on the disk.
+mod under_memory_that_is_too_small {
+    use super::*;
+
+    cirrus_core::testing::store_suite!(|| {
+        TieredStore::new(MemoryStore::sized(256 << 10))
+            .then(empty())
+            .build()
+    });
+}

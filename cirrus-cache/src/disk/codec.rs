@@ -77,7 +77,9 @@ impl Writer {
         ] {
             self.duration(duration);
         }
-        self.u8(u8::from(freshness.must_revalidate) | u8::from(freshness.no_cache) << 1);
+        self.u8(u8::from(freshness.must_revalidate)
+            | u8::from(freshness.no_cache) << 1
+            | u8::from(freshness.expired) << 2);
     }
 
     pub(super) fn meta(&mut self, meta: &Meta) {
@@ -210,6 +212,7 @@ impl<'a> Reader<'a> {
         let flags = self.u8()?;
         freshness.must_revalidate = flags & 1 != 0;
         freshness.no_cache = flags & 2 != 0;
+        freshness.expired = flags & 4 != 0;
         Some(freshness)
     }
 

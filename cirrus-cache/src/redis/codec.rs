@@ -187,7 +187,8 @@ impl Writer {
         self.duration(freshness.while_revalidate);
         self.duration(freshness.if_error);
         self.0.push(u8::from(freshness.must_revalidate));
-        self.0.push(u8::from(freshness.no_cache));
+        self.0
+            .push(u8::from(freshness.no_cache) | u8::from(freshness.expired) << 1);
     }
 
     fn sealed(mut self) -> Vec<u8> {
@@ -304,7 +305,9 @@ impl<'a> Reader<'a> {
         freshness.while_revalidate = self.duration()?;
         freshness.if_error = self.duration()?;
         freshness.must_revalidate = self.byte()? == 1;
-        freshness.no_cache = self.byte()? == 1;
+        let flags = self.byte()?;
+        freshness.no_cache = flags & 1 != 0;
+        freshness.expired = flags & 2 != 0;
         Ok(freshness)
     }
 

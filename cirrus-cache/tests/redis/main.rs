@@ -2,6 +2,7 @@
 
 mod chaos;
 mod edges;
+mod rules;
 mod sharing;
 
 use std::sync::Arc;

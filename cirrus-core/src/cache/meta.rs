@@ -53,6 +53,8 @@ pub struct Freshness {
     pub must_revalidate: bool,
     /// Never to be served without asking the origin (`no-cache`).
     pub no_cache: bool,
+    /// It was made stale, and stays so until it is revalidated, whatever the clock says.
+    pub expired: bool,
 }
 
 // === impl Meta ===
@@ -141,7 +143,12 @@ impl Freshness {
         if self.received.since(now) > Duration::from_secs(1) {
             return self.initial_age.max(self.lifetime);
         }
-        self.initial_age + now.since(self.received)
+        let age = self.initial_age + now.since(self.received);
+        if self.expired {
+            age.max(self.lifetime)
+        } else {
+            age
+        }
     }
 
     /// How long it stays fresh; zero once it is stale.
@@ -150,10 +157,45 @@ impl Freshness {
         self.lifetime.saturating_sub(self.age(now))
     }
 
-    /// Stale from now on (a soft purge).
+    /// Stale from now on (a soft purge), also if the clock is set back.
     #[must_use]
     pub fn expired(mut self, now: Timestamp) -> Self {
         self.lifetime = self.lifetime.min(self.age(now));
+        self.expired = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purged(received: u64, at: u64) -> Freshness {
+        let freshness = Freshness {
+            received: Timestamp::from_secs(received),
+            lifetime: Duration::from_secs(60),
+            while_revalidate: Duration::from_secs(60),
+            ..Freshness::default()
+        };
+        freshness.expired(Timestamp::from_secs(at))
+    }
+
+    #[test]
+    fn what_was_made_stale_stays_stale_whatever_the_clock_says() {
+        for (received, at) in [(1000, 1010), (1000, 1000), (1000, 900), (1000, 2000)] {
+            let freshness = purged(received, at);
+            for now in [0, 899, 999, 1000, 1005, 1009, 1010, 1059, 1060, 5000] {
+                let left = freshness.remaining(Timestamp::from_secs(now));
+                assert!(left.is_zero(), "{received} {at} {now}: {left:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn age_counts_on_from_when_it_was_received() {
+        let freshness = purged(1000, 1010);
+        assert_eq!(freshness.lifetime, Duration::from_secs(10));
+        let age = freshness.age(Timestamp::from_secs(1030));
+        assert_eq!(age, Duration::from_secs(30));
     }
 }

@@ -28,6 +28,8 @@ mod outage;
 mod outcome;
 mod passage;
 pub(crate) mod peer;
+#[cfg(feature = "testing")]
+pub(crate) mod pieces;
 mod policy;
 mod precondition;
 mod pump;

@@ -318,6 +318,7 @@ fn freshness(
         if_error: window(control.stale_if_error, rules.lifetimes.if_error),
         must_revalidate: forbids || control.s_maxage.is_some(),
         no_cache: control.no_cache,
+        expired: false,
     }
 }
 

@@ -23,6 +23,9 @@ use crate::codec::lines::HeaderLines;
 /// The fields that are added here, at the most: `Content-Length`, `Content-Range`, `Age` and `Cache-Status`.
 const ADDED: usize = 4;
 
+/// Those that are added to most responses: `Age` and `Cache-Status`. Room for more often makes a map grow.
+const REPEATED: usize = 2;
+
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Answers `request` from the store. The one allocation beyond the values written is the header's.
@@ -41,7 +44,7 @@ pub(super) fn respond(
     let age = stored.meta.freshness.age(now).as_secs();
     // A response with `Age` was not made for this request (RFC 9111 §5.1); one that was may have spent time elsewhere.
     if age > 0 || is_reused(outcome) {
-        response.headers_mut().insert(AGE, HeaderValue::from(age));
+        response.headers_mut().insert(AGE, decimal(age));
     }
     mark(&mut response, outcome);
     response
@@ -153,7 +156,7 @@ fn with_content(request: &Parts, stored: &Stored) -> Response {
     let size = size(stored);
     // A copy needs no hash of any name, which building it anew would.
     let mut headers = stored.meta.headers.clone();
-    headers.reserve(ADDED);
+    headers.reserve(REPEATED);
     match size.map(|size| (size, part(request, stored, size))) {
         Some((size, Part::Of(span))) => single(stored, headers, span, size),
         Some((size, Part::Several(spans))) => several(stored, headers, &spans, size),
@@ -182,8 +185,8 @@ fn whole(request: &Parts, stored: &Stored, mut headers: HeaderMap, size: Option<
     let status = stored.meta.status;
     // These have no content and must not say how long it is (RFC 9110 §8.6).
     let size = size.filter(|_| status != StatusCode::NO_CONTENT && !status.is_informational());
-    if let Some(size) = size {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    if let Some(size) = size.filter(|size| !says(&headers, *size)) {
+        headers.insert(CONTENT_LENGTH, decimal(size));
     }
     let body = if request.method == Method::HEAD {
         Body::empty()
@@ -191,6 +194,30 @@ fn whole(request: &Parts, stored: &Stored, mut headers: HeaderMap, size: Option<
         stored.body.read(ByteRange::ALL)
     };
     assemble(status, headers, body)
+}
+
+/// Whether the header has this length and no other.
+fn says(headers: &HeaderMap, size: u64) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next().and_then(|value| value.to_str().ok());
+    first.is_some_and(|text| {
+        text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse() == Ok(size)
+    }) && lengths.next().is_none()
+}
+
+/// A number in one allocation; [`HeaderValue::from`] takes two.
+fn decimal(number: u64) -> HeaderValue {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&digits[at..]).unwrap_or_else(|_| number.into())
 }
 
 fn unsatisfiable(part: &Part, size: u64) -> Response {
@@ -227,4 +254,38 @@ fn assemble(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_out() {
+        for number in [0, 7, 10, 1024, u64::MAX] {
+            assert_eq!(decimal(number), number.to_string());
+        }
+    }
+
+    #[test]
+    fn a_length_is_told_once_and_as_it_is() {
+        let with = |lengths: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for length in lengths {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            headers
+        };
+        assert!(says(&with(&["12"]), 12));
+        for wrong in [
+            &[][..],
+            &["13"],
+            &["+12"],
+            &["12, 12"],
+            &["12", "12"],
+            &[""],
+        ] {
+            assert!(!says(&with(wrong), 12), "{wrong:?}");
+        }
+    }
 }

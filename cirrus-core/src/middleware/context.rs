@@ -107,7 +107,7 @@ impl Context {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Context {
     /// The context of a request for `http://a.example` from `192.0.2.1`, with an empty configuration.
     pub(crate) fn testing(
@@ -125,7 +125,7 @@ impl Context {
             worker,
             connection: Arc::new(Connection::plain(peer, local)),
             site: None,
-            host: Host::parse("a.example", Scheme::Http).unwrap(),
+            host: Host::parse("a.example", Scheme::Http).expect("a host"),
             scheme: Scheme::Http,
             started: Instant::now(),
             cache: CacheOutcome::default(),

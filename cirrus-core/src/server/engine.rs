@@ -58,7 +58,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Engine {
     /// An engine with an empty configuration and one worker.
     pub(crate) fn testing(clock: Arc<dyn Clock>, store: Option<Arc<dyn CacheStore>>) -> Arc<Self> {
@@ -72,7 +72,7 @@ impl Engine {
         };
         let (snapshot, _) = compiler
             .compile(Config::default(), None, clock.now())
-            .unwrap();
+            .expect("an empty configuration is valid");
         let purges = Arc::new(Purges::new(Arc::clone(&clock)));
         Arc::new(Self {
             live: Arc::new(Live::new(snapshot)),

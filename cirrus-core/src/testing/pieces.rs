@@ -6,6 +6,7 @@ use tokio::net::UnixStream;
 
 use crate::body::Request;
 use crate::cache::Scheme;
+pub use crate::cache::pieces::{CacheHit, Freshnesses};
 use crate::config::OriginProtocol;
 use crate::downstream::{Connection, KnownHost, hygiene};
 use crate::upstream::Keep;

@@ -13,11 +13,13 @@
 
 mod model;
 mod origin;
+mod program;
 mod run;
 
 use std::collections::HashMap;
 
 pub use self::model::{Kind, Suite, Test};
+pub use self::program::check_program;
 use self::run::End;
 use crate::cache::CacheStore;
 use crate::clock::ManualClock;
@@ -26,8 +28,8 @@ use crate::clock::ManualClock;
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cache_rules {
-    (async $make:expr) => {
-        $crate::__cache_rules!(@all { async $make });
+    (async |$clock:ident| $make:expr) => {
+        $crate::__cache_rules!(@all { async |$clock| $make });
     };
     (|$clock:ident| $make:expr) => {
         $crate::__cache_rules!(@all { async |$clock| $make });
@@ -197,13 +199,12 @@ pub async fn check<S: CacheStore>(suite: &str, store: impl AsyncFn(ManualClock) 
     let wrong: Vec<_> = suite
         .tests
         .iter()
-        .filter_map(|test| wrong(test, &ends))
+        .filter_map(|test| wrong(test, ends.get(test.id.as_str())?))
         .collect();
     assert!(wrong.is_empty(), "{}:\n{}", suite.name, wrong.join("\n"));
 }
 
-fn wrong(test: &Test, ends: &HashMap<&str, End>) -> Option<String> {
-    let end = ends.get(test.id.as_str())?;
+fn wrong(test: &Test, end: &End) -> Option<String> {
     let exception = EXCEPTIONS.iter().find(|(id, _)| *id == test.id);
     match (end, exception) {
         (End::Passed, Some(_)) => Some(format!("{}: passes and is no exception", test.id)),

@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::origin::{self, Running};
-use super::model::{Field, Source, Step, text};
-use crate::clock::{Clock, ManualClock, Timestamp};
+use super::model::{Field, Source, Step, Test, text};
+use crate::clock::{Clock, Timestamp};
 
 /// What the origin is to do, and has done, for the test that runs.
 pub(super) struct Desk {
-    pub(super) clock: ManualClock,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) token: String,
     pub(super) steps: Vec<Step>,
     pub(super) seen: Mutex<Vec<Seen>>,
@@ -110,6 +110,16 @@ fn parse(read: &[u8]) -> Option<(Asked, usize)> {
 // === impl Desk ===
 
 impl Desk {
+    pub(super) fn new(test: &Test, clock: impl Clock) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            // Different for every test, whatever the store remembers of others.
+            token: format!("4b1d7e52-{}", test.id),
+            steps: test.requests.clone(),
+            seen: Mutex::default(),
+        }
+    }
+
     /// The bytes of the answer; `None` to close the connection.
     fn answer(&self, asked: &Asked) -> Option<Vec<u8>> {
         let mut seen = self.seen.lock();

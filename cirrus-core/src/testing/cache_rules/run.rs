@@ -1,9 +1,9 @@
 //! The client of the collection: makes the requests of one test and compares what comes of them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::super::{Client, Reply, proxy};
@@ -16,7 +16,7 @@ use crate::clock::{ManualClock, Timestamp};
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// What RFC 9111 allows beyond what is on by default: heuristics, and cookies in what is stored.
-const ALL: &str = "enable = true, heuristic_percent = 10, set_cookie = \"keep\"";
+pub(super) const ALL: &str = "enable = true, heuristic_percent = 10, set_cookie = \"keep\"";
 
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,12 @@ pub(super) enum End {
 
 type Checked = Result<(), End>;
 
+impl From<Checked> for End {
+    fn from(checked: Checked) -> Self {
+        checked.err().unwrap_or(Self::Passed)
+    }
+}
+
 /// Runs one test through a proxy of its own over `store`.
 pub(super) async fn run<S: CacheStore>(
     test: &Test,
@@ -36,34 +42,38 @@ pub(super) async fn run<S: CacheStore>(
     store: &impl AsyncFn(ManualClock) -> S,
 ) -> End {
     let clock = ManualClock::at(Timestamp::from_secs(1_795_200_000));
-    let desk = Arc::new(Desk {
-        clock: clock.clone(),
-        // Different for every test, whatever the store remembers of others.
-        token: format!("4b1d7e52-{}", test.id),
-        steps: test.requests.clone(),
-        seen: Mutex::default(),
-    });
+    let desk = Arc::new(Desk::new(test, clock.clone()));
     let origin = origin::run(Arc::clone(&desk)).await;
     let store = store(clock.clone()).await;
     let proxy = proxy::new(&configuration(&origin.url(), cache.unwrap_or(ALL)))
-        .with(|builder| builder.clock(clock).cache(store))
+        .with(|builder| builder.clock(clock.clone()).cache(store))
         .run()
         .await;
     let mut client = Client::to(proxy.address());
-    let ended = walk(test, &desk, &mut client).await;
+    let pause = async || clock.advance(PAUSE);
+    let ended = walk(test, &desk, &mut client, pause).await;
     proxy.shutdown().await;
-    match ended {
-        Ok(()) => End::Passed,
-        Err(end) => end,
-    }
+    ended.into()
+}
+
+/// Runs one test through a proxy that runs already, with a site for this host. Time passes as it does.
+pub(super) async fn run_at(test: &Test, desk: &Desk, address: SocketAddr, host: &str) -> End {
+    desk.seen.lock().clear();
+    let mut client = Client::to(address).host(host);
+    let pause = async || tokio::time::sleep(PAUSE).await;
+    walk(test, desk, &mut client, pause).await.into()
 }
 
 fn configuration(origin: &str, cache: &str) -> String {
-    let site = format!("[[site]]\nhosts = [\"*\"]\norigin = [{{ url = \"{origin}\" }}]");
+    site("\"*\"", origin, cache)
+}
+
+pub(super) fn site(hosts: &str, origin: &str, cache: &str) -> String {
+    let site = format!("[[site]]\nhosts = [{hosts}]\norigin = [{{ url = \"{origin}\" }}]");
     format!("{site}\ncache = {{ {cache} }}\n")
 }
 
-async fn walk(test: &Test, desk: &Desk, client: &mut Client) -> Checked {
+async fn walk(test: &Test, desk: &Desk, client: &mut Client, pause: impl AsyncFn()) -> Checked {
     let mut replies: Vec<Reply> = Vec::new();
     for (index, step) in test.requests.iter().enumerate() {
         let lines = lines(test, step, index, replies.last());
@@ -75,7 +85,7 @@ async fn walk(test: &Test, desk: &Desk, client: &mut Client) -> Checked {
         check_reply(desk, step, index + 1, &reply)?;
         replies.push(reply);
         if step.pause_after {
-            desk.clock.advance(PAUSE);
+            pause().await;
         }
     }
     check_requests(test, &replies, &desk.seen.lock())
