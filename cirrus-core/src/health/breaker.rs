@@ -24,6 +24,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     pub(crate) limits: Limits,
+    /// Its cluster's, for the log.
+    name: Arc<str>,
     in_flight: AtomicUsize,
     /// The happy path reads this and no more.
     is_closed: AtomicBool,
@@ -66,9 +68,10 @@ impl Limits {
 // === impl Breaker ===
 
 impl Breaker {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(name: Arc<str>, limits: Limits) -> Self {
         Self {
             limits,
+            name,
             in_flight: AtomicUsize::new(0),
             is_closed: AtomicBool::new(true),
             state: Mutex::new(State::Closed(None)),
@@ -162,14 +165,14 @@ impl Breaker {
         *out = out.saturating_sub(1);
         if !good {
             self.open(&mut state);
-            tracing::warn!("a circuit breaker is open again");
+            tracing::warn!(cluster = %self.name, "the circuit breaker is open again");
             return;
         }
         *seen += 1;
         if *seen >= self.limits.half_open {
             *state = State::Closed(Some(Instant::now()));
             self.is_closed.store(true, Ordering::Relaxed);
-            tracing::info!("a circuit breaker is closed");
+            tracing::info!(cluster = %self.name, "the circuit breaker is closed");
         }
     }
 }
@@ -204,7 +207,10 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(10);
 
     fn breaker(text: &str) -> Arc<Breaker> {
-        Arc::new(Breaker::new(Limits::of(&toml::from_str(text).unwrap())))
+        Arc::new(Breaker::new(
+            "a".into(),
+            Limits::of(&toml::from_str(text).unwrap()),
+        ))
     }
 
     #[tokio::test(start_paused = true)]

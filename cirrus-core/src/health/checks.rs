@@ -52,6 +52,11 @@ impl Checks {
         }
     }
 
+    /// There is another configuration.
+    pub(crate) fn look_again(&self) {
+        self.news.notify_one();
+    }
+
     pub(crate) fn ejected(&self, cause: Cause) {
         self.ejections[cause as usize].add(1);
         self.news.notify_one();

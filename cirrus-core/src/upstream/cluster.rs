@@ -82,7 +82,7 @@ impl Cluster {
         endpoints: &Endpoints,
         before: Option<&Self>,
     ) -> Self {
-        let breaker = breaker(&rules, before);
+        let breaker = breaker(&name, &rules, before);
         let before = before.map(|cluster| cluster.set.load_full());
         let set = ArcSwap::from_pointee(Set::new(endpoints, &rules, before.as_deref()));
         Self {
@@ -254,11 +254,14 @@ impl Backend {
 }
 
 /// The same one as before, as long as its limits are the same.
-fn breaker(rules: &Rules, before: Option<&Cluster>) -> Option<Arc<Breaker>> {
+fn breaker(name: &Arc<str>, rules: &Rules, before: Option<&Cluster>) -> Option<Arc<Breaker>> {
     let limits = rules.watching.as_ref()?.breaker?;
     let known = before.and_then(|before| before.breaker.as_ref());
     let known = known.filter(|known| known.limits == limits);
-    Some(known.map_or_else(|| Arc::new(Breaker::new(limits)), Arc::clone))
+    Some(known.map_or_else(
+        || Arc::new(Breaker::new(Arc::clone(name), limits)),
+        Arc::clone,
+    ))
 }
 
 #[cfg(test)]
