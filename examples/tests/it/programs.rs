@@ -184,7 +184,9 @@ async fn hyper_only_serves_several_connections() {
 async fn custom_probe_asks_in_its_own_protocol() {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     let origin = origin().await;
-    let status = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let status = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
     let port = status.local_addr().unwrap().port().to_string();
     let mut program = Program::start("custom_probe", &[&origin.url(), &port, ANY]);
     let mut client = program.client().await;

@@ -142,8 +142,10 @@ mod tests {
     fn faults(text: &str) -> String {
         let origin = "[[cluster.origin]]\nurl = \"http://127.0.0.1:1\"\n";
         let text = format!("[[cluster]]\nname = \"a\"\n{text}\n{origin}");
-        let (config, _) = Config::parse(&text, Format::Toml).unwrap();
-        check(&config, Abilities::default()).to_string()
+        match Config::parse(&text, Format::Toml) {
+            Ok((config, _)) => check(&config, Abilities::default()).to_string(),
+            Err(faults) => faults.to_string(),
+        }
     }
 
     #[test]
