@@ -442,15 +442,6 @@ mod tests {
     }
 
     #[test]
-    fn tmp_write_docs() {
-        std::fs::write(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md"),
-            markdown(),
-        )
-        .unwrap();
-    }
-
-    #[test]
     fn tables_stand_under_their_headers() {
         let markdown = markdown();
         let headings: Vec<&str> = markdown

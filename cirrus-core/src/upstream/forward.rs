@@ -262,7 +262,8 @@ impl Forward {
         let (mut backend, mut link) = self.reach(cx, &mut tries, switches).await?;
         let mut sent = 0;
         loop {
-            let (reused, begun) = (link.is_reused(), Instant::now());
+            let reused = link.is_reused();
+            let begun = self.cluster.is_watched().then(Instant::now);
             let busy = self.cluster.busy(&backend);
             if switches && matches!(link, Link::Http2(_)) {
                 return Err(Error::because(Kind::Exchange, NO_SWITCH));
@@ -287,8 +288,10 @@ impl Forward {
                 Some(again) if stale || (failed.is_untaken() && sent < MAX_TRIES) => body = *again,
                 _ => {
                     let (error, checks) = (failed.into(), &cx.worker.engine.checks);
-                    self.cluster
-                        .broke(&backend, &error, begun.elapsed(), checks);
+                    if let Some(begun) = begun {
+                        self.cluster
+                            .broke(&backend, &error, begun.elapsed(), checks);
+                    }
                     return Err(error);
                 }
             }

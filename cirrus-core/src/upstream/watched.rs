@@ -41,6 +41,11 @@ impl Cluster {
         Ok(Passage { pass })
     }
 
+    /// Somebody wants to know how its endpoints do.
+    pub(super) fn is_watched(&self) -> bool {
+        self.rules.watching.is_some()
+    }
+
     /// A request that an endpoint is busy with, if anybody wants to know.
     pub(super) fn busy(&self, backend: &Arc<Backend>) -> Option<Busy> {
         let holds = self.rules.watching.as_ref()?.holds;
@@ -204,6 +209,9 @@ fn is_its_fault(error: &Error) -> bool {
 
 /// Has a body keep something until it ends. Its header's lines stay with it.
 fn hold<T: Send + Unpin + 'static>(mut body: Body, held: T) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
     let lines = body.take_lines();
     let holding = Body::stream(Holding { body, _held: held });
     match lines {
