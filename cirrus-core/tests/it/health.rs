@@ -558,3 +558,51 @@ async fn grpc_servers_are_asked_in_their_own_way() {
     let shown = until(&proxy, |shown| looked(shown, false)).await;
     assert_eq!(reason(&shown), "NOT_SERVING");
 }
+
+#[tokio::test]
+async fn who_answers_with_errors_too_often_is_left_out_until_the_window_has_passed() {
+    let bad = Origin::new()
+        .get("/", |_| reply("").with_status(500))
+        .run()
+        .await;
+    let good = Origin::new().get("/", |_| reply("")).run().await;
+    let urls = [bad.url(), good.url()];
+    let health = "health = { all = [\"error_rate < 50%\"], min_requests = 5, window = \"1s\" }";
+    let proxy = proxy::new(&cluster(&urls, health, "")).run().await;
+    let mut client = Client::to(proxy.address());
+    let mut shown = Value::Null;
+    for _ in 0..1000 {
+        for _ in 0..10 {
+            client.get("/").await;
+        }
+        shown = admin(&proxy, "/api/v1/clusters/shop").await;
+        if ups(&shown) == [false, true] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(ups(&shown), [false, true]);
+    let count = bad.count();
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(bad.count(), count);
+    until(&proxy, |shown| ups(shown) == [true, true]).await;
+}
+
+#[tokio::test]
+async fn who_answers_worse_than_the_others_is_ejected() {
+    let bad = Origin::new()
+        .get("/", |_| reply("").with_status(500))
+        .run()
+        .await;
+    let good = || async { Origin::new().get("/", |_| reply("")).run().await };
+    let (one, two) = (good().await, good().await);
+    let urls = [one.url(), bad.url(), two.url()];
+    let health = "health = { success_rate_below_mean = 30, min_requests = 5, eject = \"1h\" }";
+    let proxy = proxy::new(&cluster(&urls, health, "")).run().await;
+    let mut client = Client::to(proxy.address());
+    for _ in 0..30 {
+        client.get("/").await;
+    }
+    let shown = until(&proxy, |shown| ups(shown) == [true, false, true]).await;
+    assert_eq!(shown["endpoints"][1]["ejected"]["cause"], "success_rate");
+}

@@ -107,6 +107,14 @@ impl WatchCheck<'_> {
                     "needs `[server] allow_scripts = true`",
                 );
             }
+            if let Some(directory) = check.directory.as_ref().filter(|path| path.is_relative()) {
+                let directory = directory.display().to_string();
+                fault(
+                    "directory",
+                    Some(directory),
+                    "a script runs in a directory whose path begins with `/`",
+                );
+            }
             if let Some(Err(why)) = check.user.as_deref().map(user_of_script) {
                 fault("user", check.user.clone(), &why);
             }
