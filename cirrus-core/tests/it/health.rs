@@ -249,7 +249,7 @@ async fn redis_answers_ping() {
     let mut redis = RedisServer::start();
     let url = format!("http://{}", redis.address());
     let check = checked("kind = \"redis\"");
-    let proxy = proxy::new(&cluster(&[url.clone()], "", &check)).run().await;
+    let proxy = proxy::new(&cluster(&[url], "", &check)).run().await;
     until(&proxy, |shown| looked(shown, true)).await;
     redis.pause();
     let shown = until(&proxy, |shown| looked(shown, false)).await;
