@@ -33,13 +33,6 @@ mod under_memory {
     cirrus_core::testing::store_suite!(async || Own::start(under_memory));
 }
 
-/// The rules of HTTP caching, through a real proxy.
-mod rules {
-    use super::*;
-
-    cirrus_core::testing::cache_rules!(|clock| Own::at(Arc::new(clock), |store| store).await);
-}
-
 fn under_memory(store: RedisStore) -> TieredStore {
     TieredStore::new(MemoryStore::sized(16 << 20))
         .then(store)

@@ -148,6 +148,7 @@ impl Follower {
                 let revision = snapshot.revision;
                 let outdated = snapshot.outdates(&before);
                 engine.live.publish(snapshot);
+                engine.checks.look_again();
                 if outdated {
                     self.empty_cache(engine);
                 }

@@ -23,8 +23,9 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
-    CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, AtLeastConfig,
+    BasicAuthConfig, BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig,
+    CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, CheckConfig, CheckKind, CheckState,
     ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
     CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
     JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PeerConfig,
@@ -39,7 +40,7 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, RedisUrl, Secret, ServiceUrl, Size, SizeBound,
-    StatusNumber, StatusSet, WebOrigin,
+    HeaderText, HeaderTitle, HealthTerm, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl,
+    PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey, RedisUrl, Secret, ServiceUrl,
+    Size, SizeBound, StatusNumber, StatusSet, WebOrigin,
 };

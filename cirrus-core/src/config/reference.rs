@@ -1,19 +1,19 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
-    CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
-    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
-    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig,
-    RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, AtLeastConfig, BasicAuthConfig,
+    BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig, CacheKeyConfig,
+    CacheKeyQueryConfig, CertificatesConfig, CheckConfig, ClusterConfig, CompressionConfig,
+    ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig,
+    HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
+    PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig,
+    RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
+    ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size, SizeBound, StatusNumber,
-    WebOrigin,
+    HeaderText, HeaderTitle, HealthTerm, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl,
+    PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size,
+    SizeBound, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -276,7 +276,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 18] = [
+    let schemas: [Schema; 20] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -295,6 +295,8 @@ fn values() -> String {
         schema_for!(PasswordHash),
         schema_for!(KeyHash),
         schema_for!(Secret),
+        schema_for!(HealthTerm),
+        schema_for!(PatternText),
     ];
     let line = |schema: Schema| {
         let schema = schema.to_value();
@@ -329,6 +331,10 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<OriginConfig>(),
         keys_of::<TimeoutsConfig>(),
         keys_of::<HealthConfig>(),
+        keys_of::<AtLeastConfig>(),
+        keys_of::<CheckConfig>(),
+        keys_of::<BodyMatchConfig>(),
+        keys_of::<BreakerConfig>(),
         keys_of::<UpstreamTlsConfig>(),
         keys_of::<PoolConfig>(),
         keys_of::<SiteConfig>(),

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::cells::{BOUNDS, Cells, Counter, Durations};
+use super::health::Health;
 use super::names::{self, Metric};
 use crate::cache::CacheOutcome;
 use crate::middleware::access::Reason;
@@ -34,6 +35,7 @@ struct Snapshot {
     durations: Vec<Histogram>,
     access_refused: Vec<(&'static str, u64)>,
     purges: Vec<(&'static str, u64)>,
+    health: Health,
 }
 
 /// How many durations there were in all, and in each bucket.
@@ -88,6 +90,7 @@ impl Snapshot {
             clusters: clusters.collect(),
             access_refused: access_refused(state),
             purges: purges(state),
+            health: Health::take(engine),
             durations: vec![
                 durations(names::DURATION, state, |cells| &cells.durations),
                 durations(names::UPSTREAM_DURATION, state, |cells| {
@@ -312,6 +315,7 @@ impl Collector for Scrape {
             }
         }
         self.clusters(&mut encoder)?;
+        snapshot.health.encode(&mut encoder)?;
         for Histogram {
             metric,
             sum,
@@ -356,7 +360,7 @@ impl Scrape {
     }
 }
 
-fn describe<'a>(
+pub(super) fn describe<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     metric: Metric,
     form: MetricType,
@@ -365,7 +369,7 @@ fn describe<'a>(
     encoder.encode_descriptor(metric.name, metric.help, None, form)
 }
 
-fn one<const N: usize>(
+pub(super) fn one<const N: usize>(
     family: &mut MetricEncoder<'_>,
     labels: &[(&'static str, String); N],
     value: impl EncodeMetric,

@@ -2,6 +2,7 @@
 
 mod cells;
 mod exposition;
+mod health;
 pub mod names;
 
 pub(crate) use cells::{Cells, Counter, SiteCells};

@@ -50,6 +50,13 @@ metrics! {
     DNS_FAILURES = "cirrus_dns_failures", "Names of origins asked for without an answer; that a name does not exist is one.";
     DNS_STALE = "cirrus_dns_stale_answers", "Connections made with addresses that were no longer fresh, because no newer ones could be had.";
     EJECTIONS = "cirrus_upstream_ejections", "Endpoints left out after failures in a row.";
+    HEALTH_CHECKS = "cirrus_health_checks", "Looks after endpoints, by result (good, bad).";
+    HEALTH_RUNNING = "cirrus_health_checks_running", "Checks of endpoints that run.";
+    HEALTH_EJECTIONS = "cirrus_health_ejections", "Endpoints left out for a while, by cause (failures, gateway_errors, success_rate, latency).";
+    BREAKER_REFUSED = "cirrus_breaker_refused", "Requests answered 503 because of a circuit breaker.";
+    BREAKER_OPEN = "cirrus_breaker_open", "1 while the circuit breaker of a cluster is open, by cluster.";
+    PANICKING = "cirrus_cluster_panic", "1 while so few endpoints of a cluster are up that all are asked, by cluster.";
+    ENDPOINT_UP = "cirrus_endpoint_up", "1 while an endpoint is up, by cluster and endpoint; of clusters whose endpoints are watched, and at most 1000 endpoints.";
     UPSTREAM_STREAMS = "cirrus_upstream_http2_streams", "Requests sent to origins over HTTP/2.";
     UPSTREAM_RESETS = "cirrus_upstream_http2_resets", "Requests over HTTP/2 that the origin refused or reset before its response.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";

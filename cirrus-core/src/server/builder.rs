@@ -1,5 +1,6 @@
 //! From parts to a running server.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::discovery::Discovery;
 use crate::downstream::CertProvider;
 use crate::downstream::listen::BindError;
 use crate::error::BoxError;
+use crate::health::{Checks, Guard, Probe};
 use crate::metrics::{Cells, SiteCells, Sites};
 use crate::middleware::{self, AccessLog};
 use crate::upstream::Connector;
@@ -49,6 +51,7 @@ pub struct Builder {
     certs: Option<Arc<dyn CertProvider>>,
     clock: Arc<dyn Clock>,
     plugs: Vec<Plug>,
+    probes: HashMap<String, Arc<dyn Probe>>,
 }
 
 /// Why a server does not start. Nothing is left running.
@@ -98,6 +101,7 @@ impl Server {
             certs: None,
             clock: Arc::new(SystemClock),
             plugs: Vec::new(),
+            probes: HashMap::new(),
         }
     }
 }
@@ -162,6 +166,12 @@ impl Builder {
         E: Into<BoxError> + 'static,
     {
         self.plugs.push(Box::new(move |inner| inner.wrap(&layer)));
+        self
+    }
+
+    /// A health check of your own: checks with `kind = "custom"` ask it by this name.
+    pub fn probe(mut self, name: impl Into<String>, probe: impl Probe) -> Self {
+        self.probes.insert(name.into(), Arc::new(probe));
         self
     }
 
@@ -237,6 +247,7 @@ impl Builder {
             outage: Outage::default(),
             tasks: Tasks::default(),
             connector: Connector::default(),
+            checks: Arc::new(Checks::new(self.probes)),
             cells: (0..workers).map(|_| Arc::new(Cells::default())).collect(),
             sites,
             no_site: Arc::new(SiteCells::new("_none".into(), workers)),
@@ -272,6 +283,12 @@ impl Parts {
     pub(super) fn begin(&self) {
         self.tasks
             .spawn(Arc::clone(&self.follower).run(Arc::clone(&self.engine)));
+        let guard = Guard::new(
+            Arc::clone(&self.engine),
+            self.tasks.clone(),
+            self.background.clone(),
+        );
+        self.tasks.spawn(guard.run());
         if let Some(certs) = self.certs.clone() {
             self.beside(async move { certs.maintain().await });
         }

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Live;
 use crate::discovery::Discovery;
 use crate::downstream::Clients;
+use crate::health::Checks;
 use crate::metrics::{Cells, SiteCells, Sites};
 use crate::middleware::{AccessLog, Stack};
 use crate::upstream::Connector;
@@ -34,6 +35,8 @@ pub(crate) struct Engine {
     /// Fills and revalidations that outlive the request that began them.
     pub(crate) tasks: Tasks,
     pub(crate) connector: Connector,
+    /// What looks after endpoints.
+    pub(crate) checks: Arc<Checks>,
     /// Each worker's counters.
     pub(crate) cells: Box<[Arc<Cells>]>,
     pub(crate) sites: Arc<Sites>,
@@ -90,6 +93,7 @@ impl Engine {
             outage: Outage::default(),
             tasks: Tasks::default(),
             connector: Connector::default(),
+            checks: Arc::default(),
             cells: Box::new([Arc::default()]),
             sites,
             no_site: Arc::new(SiteCells::new("_none".into(), 1)),

@@ -1,6 +1,7 @@
 //! A named group of endpoints.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +16,7 @@ use super::pool::{Keep, Transport};
 use super::slots::{Crowd, Slots};
 use crate::config::OriginProtocol;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
-use crate::health::{Ejection, Passive};
+use crate::health::{Breaker, Ejection, Passive, Watching};
 
 /// A named group of endpoints with its balancing, health and time limits.
 #[derive(Debug)]
@@ -25,6 +26,9 @@ pub(crate) struct Cluster {
     pub(crate) service: Option<ServiceName>,
     pub(crate) rules: Rules,
     set: ArcSwap<Set>,
+    /// So few endpoints are up that all are asked.
+    panicking: AtomicBool,
+    breaker: Option<Arc<Breaker>>,
     /// When discovery last spoke.
     heard: Mutex<Option<Instant>>,
     /// Cancelled with the cluster, so that whoever feeds it need not wait to find out.
@@ -47,6 +51,8 @@ pub(crate) struct Rules {
     pub(crate) keep: Keep,
     /// By default an endpoint has as many connections as are asked for.
     pub(crate) crowd: Option<Crowd>,
+    /// What is watched beyond failures in a row.
+    pub(crate) watching: Option<Arc<Watching>>,
 }
 
 /// One endpoint with what is known about it; the same one through every update that keeps it.
@@ -76,6 +82,7 @@ impl Cluster {
         endpoints: &Endpoints,
         before: Option<&Self>,
     ) -> Self {
+        let breaker = breaker(&name, &rules, before);
         let before = before.map(|cluster| cluster.set.load_full());
         let set = ArcSwap::from_pointee(Set::new(endpoints, &rules, before.as_deref()));
         Self {
@@ -83,6 +90,8 @@ impl Cluster {
             service,
             rules,
             set,
+            panicking: AtomicBool::new(false),
+            breaker,
             heard: Mutex::default(),
             life: CancellationToken::new(),
         }
@@ -118,7 +127,7 @@ impl Cluster {
         let set = self.set.load();
         let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
         // With nobody to turn to instead, leaving the only one out would help no one.
-        let only = set.backends.len() == 1;
+        let only = set.backends.len() == 1 || self.panicking.load(Ordering::Relaxed);
         let may = |backend: &Arc<Backend>| {
             untried(backend) && (only || backend.health.out_for().is_none())
         };
@@ -132,6 +141,7 @@ impl Cluster {
                 })
                 .or_else(|| set.order.pick(|index| may(&set.backends[index]))),
         }?;
+        set.backends[index].health.chosen();
         Some(Arc::clone(&set.backends[index]))
     }
 
@@ -143,6 +153,25 @@ impl Cluster {
             .iter()
             .filter_map(|backend| backend.health.out_for())
             .min()
+    }
+
+    /// Every endpoint.
+    pub(crate) fn backends(&self) -> Vec<Arc<Backend>> {
+        self.set.load().backends.to_vec()
+    }
+
+    pub(crate) fn breaker(&self) -> Option<&Arc<Breaker>> {
+        self.breaker.as_ref()
+    }
+
+    /// So few endpoints are up that all are asked.
+    pub(crate) fn is_panicking(&self) -> bool {
+        self.panicking.load(Ordering::Relaxed)
+    }
+
+    /// Says whether so few are up; `true` if that is news.
+    pub(super) fn set_panicking(&self, panicking: bool) -> bool {
+        self.panicking.swap(panicking, Ordering::Relaxed) != panicking
     }
 
     /// How many endpoints it has, and how many of them may be asked.
@@ -186,7 +215,7 @@ impl Set {
                 owner: rules.owner.clone(),
             };
             known.get(&transport).map_or_else(
-                || Arc::new(Backend::new(transport)),
+                || Arc::new(Backend::new(transport, rules)),
                 |backend| Arc::clone(backend),
             )
         };
@@ -202,10 +231,18 @@ impl Set {
 // === impl Backend ===
 
 impl Backend {
-    fn new(transport: Transport) -> Self {
+    fn new(transport: Transport, rules: &Rules) -> Self {
+        let health = Passive::new();
+        if rules
+            .watching
+            .as_ref()
+            .is_some_and(|watching| watching.begins_down())
+        {
+            health.bar(Some(Duration::from_secs(1)));
+        }
         Self {
             transport: Arc::new(transport),
-            health: Passive::new(),
+            health,
             slots: Arc::default(),
         }
     }
@@ -214,6 +251,17 @@ impl Backend {
     pub(crate) fn address(&self) -> &str {
         self.transport.url.authority()
     }
+}
+
+/// The same one as before, as long as its limits are the same.
+fn breaker(name: &Arc<str>, rules: &Rules, before: Option<&Cluster>) -> Option<Arc<Breaker>> {
+    let limits = rules.watching.as_ref()?.breaker?;
+    let known = before.and_then(|before| before.breaker.as_ref());
+    let known = known.filter(|known| known.limits == limits);
+    Some(known.map_or_else(
+        || Arc::new(Breaker::new(Arc::clone(name), limits)),
+        Arc::clone,
+    ))
 }
 
 #[cfg(test)]
@@ -231,6 +279,7 @@ mod tests {
         ejection: Ejection {
             failures: 1,
             time: Duration::from_secs(10),
+            longest: Duration::from_secs(10),
         },
         tls: None,
         introduction: None,
@@ -241,6 +290,7 @@ mod tests {
             max_requests: None,
         },
         crowd: None,
+        watching: None,
     };
 
     fn endpoints(urls: &[&str]) -> Endpoints {

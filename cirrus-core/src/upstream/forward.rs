@@ -18,6 +18,7 @@ use super::{h2, tunnel};
 use crate::body::{Body, Request, Response};
 use crate::downstream::{Bridged, Upgrade, hygiene};
 use crate::error::{Error, Kind};
+use crate::health::Cause;
 use crate::middleware::limit::is_too_large;
 use crate::middleware::{Context, Handler};
 
@@ -165,10 +166,19 @@ impl Forward {
     fn failed(&self, cx: &Context, backend: &Backend, error: io::Error) -> Error {
         let rules = &self.cluster.rules;
         cx.worker.cells.connect_failures.add(1);
+        if rules
+            .watching
+            .as_ref()
+            .is_some_and(|watching| watching.counts)
+        {
+            backend.health.tally().record(false, rules.connect);
+        }
         let ejected = backend.health.failed(rules.ejection);
         if ejected {
             cx.worker.cells.ejections.add(1);
-            let time = rules.ejection.time;
+            cx.worker.engine.checks.ejected(Cause::Failures);
+            self.cluster.reckon();
+            let time = backend.health.ejected_for();
             tracing::warn!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ?time, "ejected");
         }
         unreachable(error)
@@ -253,6 +263,8 @@ impl Forward {
         let mut sent = 0;
         loop {
             let reused = link.is_reused();
+            let begun = self.cluster.is_watched().then(Instant::now);
+            let busy = self.cluster.busy(&backend);
             if switches && matches!(link, Link::Http2(_)) {
                 return Err(Error::because(Kind::Exchange, NO_SWITCH));
             }
@@ -274,8 +286,16 @@ impl Forward {
             let stale = reused && failed.is_stale() && is_repeatable(head.method);
             match failed.body.take() {
                 Some(again) if stale || (failed.is_untaken() && sent < MAX_TRIES) => body = *again,
-                _ => return Err(failed.into()),
+                _ => {
+                    let (error, checks) = (failed.into(), &cx.worker.engine.checks);
+                    if let Some(begun) = begun {
+                        self.cluster
+                            .broke(&backend, &error, begun.elapsed(), checks);
+                    }
+                    return Err(error);
+                }
             }
+            drop(busy);
             // The origin closed the idle connection under us; a fresh one tells whether it is well.
             cx.worker.cells.stale_retries.add(1);
             match self.connect(cx, &backend, switches).await {
@@ -296,13 +316,21 @@ impl Handler for Forward {
         request: Box<Request>,
     ) -> Result<Response, Error> {
         let begun = Instant::now();
-        let (backend, mut response) = self.ask(cx, request).await?;
-        backend.health.succeeded();
+        let passage = self.cluster.admit(&cx.worker.engine.checks)?;
+        let (backend, mut response) = match self.ask(cx, request).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                passage.failed(&error);
+                return Err(error);
+            }
+        };
+        let took = begun.elapsed();
         add_via(&mut response);
-        cx.asked = Some(Asked {
-            backend,
-            took: begun.elapsed(),
-        });
+        let checks = &cx.worker.engine.checks;
+        let response = self
+            .cluster
+            .answered(passage, &backend, response, took, checks);
+        cx.asked = Some(Asked { backend, took });
         Ok(response)
     }
 }

@@ -12,8 +12,9 @@ mod link;
 pub(crate) mod pool;
 mod slots;
 mod tunnel;
+mod watched;
 
-pub(crate) use cluster::{Cluster, Rules};
+pub(crate) use cluster::{Backend, Cluster, Rules};
 pub(crate) use connect::{ClientTls, Connector, Introduction, check_tls};
 pub(crate) use forward::{Asked, Forward};
 pub(crate) use h1::Times;

@@ -17,6 +17,7 @@ mod framing;
 mod grpc;
 mod h2_frames;
 mod headers;
+mod health;
 mod http2;
 mod limits;
 mod origin_http2;

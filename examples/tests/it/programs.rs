@@ -179,3 +179,22 @@ async fn hyper_only_serves_several_connections() {
     assert_eq!(Client::to(address).get("/cached").await.text(), "page");
     assert_eq!(origin.count(), 1);
 }
+
+#[tokio::test]
+async fn custom_probe_asks_in_its_own_protocol() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let origin = origin().await;
+    let status = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let port = status.local_addr().unwrap().port().to_string();
+    let mut program = Program::start("custom_probe", &[&origin.url(), &port, ANY]);
+    let mut client = program.client().await;
+    let (mut stream, _) = status.accept().await.unwrap();
+    let mut line = String::new();
+    let (reader, mut writer) = stream.split();
+    BufReader::new(reader).read_line(&mut line).await.unwrap();
+    assert_eq!(line, "STATUS\n");
+    writer.write_all(b"READY\n").await.unwrap();
+    assert_eq!(client.get("/").await.text(), "page");
+}

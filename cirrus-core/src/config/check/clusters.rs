@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Abilities;
+use super::health::WatchCheck;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
 use crate::config::faults::Faults;
@@ -41,6 +42,13 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
             &format!("{path}.pool.max_connections"),
             faults,
         );
+        let watched = WatchCheck {
+            health: &cluster.health,
+            checks: &cluster.check,
+            allow_scripts: config.server.allow_scripts,
+            path: &path,
+        };
+        watched.run(faults);
         cluster_endpoints(config, cluster, &path, abilities, faults);
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod caching;
 mod clusters;
 mod content;
+mod health;
 mod origins;
 mod peers;
 mod site;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::access::AccessCheck;
 use super::clusters::{counted, introduced};
 use super::content::Tables;
+use super::health::WatchCheck;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
 use crate::config::compile::matcher;
@@ -81,6 +82,13 @@ impl SiteCheck<'_> {
             &format!("{}.upstream_proxy_protocol", self.path),
             self.faults,
         );
+        let watched = WatchCheck {
+            health: &site.health,
+            checks: &site.check,
+            allow_scripts: self.config.server.allow_scripts,
+            path: &self.path,
+        };
+        watched.run(self.faults);
         self.cluster("cluster", site.cluster.as_deref());
         self.own_fields("upstream_headers", site.upstream_headers.keys());
         self.host_field();

@@ -6,7 +6,7 @@ use crate::config::model::{
     ClusterConfig, HealthConfig, OriginProtocol, PoolConfig, SendProxyProtocol, SiteConfig,
     TimeoutsConfig, UpstreamTlsConfig,
 };
-use crate::health::Ejection;
+use crate::health::{Ejection, watching};
 use crate::upstream::{ClientTls, Crowd, Introduction, Keep, Rules, Times};
 
 pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
@@ -17,6 +17,7 @@ pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
         introduction: introduction(config.proxy_protocol),
         keep: keep(&config.pool, config.proxy_protocol),
         crowd: crowd(&config.pool),
+        watching: watching(&config.health, &config.check, config.breaker.as_ref()),
         ..limits(&config.timeouts, &config.health)
     }
 }
@@ -31,6 +32,7 @@ pub(super) fn rules_of_site(config: &SiteConfig) -> Rules {
         introduction: introduction(config.upstream_proxy_protocol),
         keep: keep(&config.pool, config.upstream_proxy_protocol),
         crowd: crowd(&config.pool),
+        watching: watching(&config.health, &config.check, config.breaker.as_ref()),
         ..limits(&config.timeouts, &config.health)
     }
 }
@@ -45,6 +47,7 @@ pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules 
         ejection: Ejection {
             failures: health.failures,
             time: health.eject.as_duration(),
+            longest: health.max_eject.as_duration(),
         },
         protocol: OriginProtocol::Http1,
         owner: None,
@@ -52,6 +55,7 @@ pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules 
         introduction: None,
         keep: Keep::default(),
         crowd: None,
+        watching: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod access;
 mod caching;
 mod content;
 mod disk;
+mod health;
 mod peers;
 mod purging;
 mod shaping;
@@ -25,6 +26,9 @@ pub use content::{
     RewriteConfig,
 };
 pub use disk::DiskCacheConfig;
+pub use health::{
+    AtLeastConfig, BodyMatchConfig, BreakerConfig, CheckConfig, CheckKind, CheckState, HealthConfig,
+};
 use ipnet::IpNet;
 pub use peers::{PeerConfig, PeersConfig};
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
@@ -40,8 +44,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 pub use store::RedisCacheConfig;
 pub use upstream::{
-    ClusterConfig, HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol,
-    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    ClusterConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
+    UpstreamTlsConfig, UpstreamTlsVersion,
 };
 
 /// The whole configuration.
@@ -131,6 +135,8 @@ pub struct ServerConfig {
     /// From anybody else they are replaced.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Lets checks run programs (`kind = "script"`). Whoever may change the configuration can run anything then.
+    pub allow_scripts: bool,
 }
 
 /// What one client or connection may use at the most.
@@ -261,6 +267,7 @@ impl Default for ServerConfig {
             workers: None,
             drain: Period::secs(30),
             trusted_proxies: Vec::new(),
+            allow_scripts: false,
         }
     }
 }

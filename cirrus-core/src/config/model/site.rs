@@ -3,11 +3,11 @@
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
+use super::health::{BreakerConfig, CheckConfig, HealthConfig};
 use super::purging::PurgeMethodConfig;
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
 use super::upstream::{
-    HealthConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
-    UpstreamTlsConfig,
+    OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::config::value::{
     HeaderText, HeaderTitle, MethodName, Period, PeriodBound, Size, SizeBound, StatusNumber,
@@ -41,6 +41,10 @@ pub struct SiteConfig {
     pub timeouts: TimeoutsConfig,
     /// When an origin in this site is left out. A named cluster has its own.
     pub health: HealthConfig,
+    /// Looks after the origins in this site at intervals. A named cluster has its own.
+    pub check: Vec<CheckConfig>,
+    /// Stops asking the origins in this site while they do not answer. A named cluster has its own.
+    pub breaker: Option<BreakerConfig>,
     /// TLS to the origins in this site. A named cluster has its own.
     pub upstream_tls: UpstreamTlsConfig,
     /// Connections to the origins in this site. A named cluster has its own.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::health::{BreakerConfig, CheckConfig, HealthConfig};
 use crate::config::value::{OriginUrl, Period};
 
 /// A named group of endpoints.
@@ -26,9 +27,15 @@ pub struct ClusterConfig {
     /// How long the origin may take.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,
-    /// When an endpoint is left out after failures.
+    /// When an endpoint is left out.
     #[serde(default)]
     pub health: HealthConfig,
+    /// Looks after the endpoints at intervals.
+    #[serde(default)]
+    pub check: Vec<CheckConfig>,
+    /// Stops asking the cluster while it does not answer.
+    #[serde(default)]
+    pub breaker: Option<BreakerConfig>,
     /// TLS to the endpoints whose URLs begin with `https`.
     #[serde(default)]
     pub tls: UpstreamTlsConfig,
@@ -84,17 +91,6 @@ pub struct TimeoutsConfig {
     pub first_byte: Period,
     /// Between two reads of the response's body; then the response is cut off.
     pub idle: Period,
-}
-
-/// When an endpoint is left out after failures. An only endpoint is never left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HealthConfig {
-    /// Connections refused or timed out in a row before the endpoint is ejected, 1 to 1000.
-    pub failures: u32,
-    /// How long an ejected endpoint gets no requests.
-    pub eject: Period,
 }
 
 /// TLS to origins. Sessions are resumed.
@@ -196,15 +192,6 @@ impl Default for TimeoutsConfig {
             connect: Period::secs(5),
             first_byte: Period::secs(60),
             idle: Period::secs(60),
-        }
-    }
-}
-
-impl Default for HealthConfig {
-    fn default() -> Self {
-        Self {
-            failures: 3,
-            eject: Period::secs(10),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, HealthConfig,
-    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig,
-    RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, CorsConfig,
+    DiskCacheConfig, HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig,
+    RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -33,6 +33,12 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         pool(&cluster.pool, format_args!("cluster[{index}].pool"), faults);
+        watching(
+            &cluster.check,
+            cluster.breaker.as_ref(),
+            format_args!("cluster[{index}]"),
+            faults,
+        );
     }
     for (index, site) in config.site.iter().enumerate() {
         timeouts(
@@ -49,6 +55,12 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             faults,
         );
         pool(&site.pool, format_args!("site[{index}].pool"), faults);
+        watching(
+            &site.check,
+            site.breaker.as_ref(),
+            format_args!("site[{index}]"),
+            faults,
+        );
         cors(
             site.cors.as_ref(),
             format_args!("site[{index}].cors"),
@@ -202,6 +214,74 @@ fn timeouts(timeouts: &TimeoutsConfig, at: Table<'_>, faults: &mut Faults) {
 fn health(health: &HealthConfig, at: Table<'_>, faults: &mut Faults) {
     within(health.failures, 1..=1000, at, "failures", faults);
     positive(health.eject, at, "eject", faults);
+    positive(health.max_eject, at, "max_eject", faults);
+    if let Some(errors) = health.gateway_errors {
+        within(errors, 1..=1000, at, "gateway_errors", faults);
+    }
+    if let Some(points) = health.success_rate_below_mean {
+        within(points, 1..=100, at, "success_rate_below_mean", faults);
+    }
+    if let Some(times) = health.latency_above_median {
+        within(times, 2..=100, at, "latency_above_median", faults);
+    }
+    within(health.max_ejected, 0..=100, at, "max_ejected", faults);
+    within(
+        health.panic_threshold,
+        0..=100,
+        at,
+        "panic_threshold",
+        faults,
+    );
+    let windows = Period::secs(1)..=Period::secs(300);
+    within(health.window, windows, at, "window", faults);
+    within(
+        health.min_requests,
+        1..=1_000_000,
+        at,
+        "min_requests",
+        faults,
+    );
+    if let Some(some) = &health.at_least {
+        let most = u32::try_from(some.of.len()).unwrap_or(u32::MAX);
+        within(some.n, 1..=most.max(1), at, "at_least.n", faults);
+    }
+}
+
+fn watching(
+    checks: &[CheckConfig],
+    breaker: Option<&BreakerConfig>,
+    at: Table<'_>,
+    faults: &mut Faults,
+) {
+    for (index, check) in checks.iter().enumerate() {
+        self::check(check, format_args!("{at}.check[{index}]"), faults);
+    }
+    let Some(breaker) = breaker else { return };
+    let at = format_args!("{at}.breaker");
+    if let Some(rate) = breaker.error_rate {
+        within(rate, 1..=100, at, "error_rate", faults);
+    }
+    positive(breaker.open, at, "open", faults);
+    within(breaker.half_open, 1..=1000, at, "half_open", faults);
+    if let Some(most) = breaker.max_requests {
+        within(most, 1..=1_000_000, at, "max_requests", faults);
+    }
+}
+
+fn check(check: &CheckConfig, at: Table<'_>, faults: &mut Faults) {
+    let intervals = Period::millis(10)..=Period::secs(86_400);
+    within(check.interval, intervals.clone(), at, "interval", faults);
+    if let Some(interval) = check.interval_unhealthy {
+        within(interval, intervals, at, "interval_unhealthy", faults);
+    }
+    within(check.jitter, 0..=50, at, "jitter", faults);
+    let limits = Period::millis(1)..=Period::secs(300);
+    within(check.timeout, limits, at, "timeout", faults);
+    within(check.healthy, 1..=1000, at, "healthy", faults);
+    within(check.unhealthy, 1..=1000, at, "unhealthy", faults);
+    if let Some(port) = check.port {
+        within(port, 1..=u16::MAX, at, "port", faults);
+    }
 }
 
 fn pool(pool: &PoolConfig, at: Table<'_>, faults: &mut Faults) {

@@ -3,11 +3,13 @@
 
 mod bound;
 mod header;
+mod health_term;
 mod media;
 mod method;
 mod name_pattern;
 mod origin;
 mod password;
+mod pattern_text;
 mod period;
 mod rate;
 mod rate_key;
@@ -22,11 +24,14 @@ mod web_origin;
 
 pub use bound::{PeriodBound, SizeBound};
 pub use header::{HeaderText, HeaderTitle};
+pub use health_term::HealthTerm;
+pub(crate) use health_term::is_name;
 pub use media::MediaRange;
 pub use method::MethodName;
 pub use name_pattern::NamePattern;
 pub use origin::OriginUrl;
 pub use password::{KeyHash, PasswordHash};
+pub use pattern_text::PatternText;
 pub use period::Period;
 pub use rate::Rate;
 pub use rate_key::RateKey;

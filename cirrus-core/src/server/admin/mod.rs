@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod cache;
+mod clusters;
 mod prefetch;
 mod purge;
 mod request;
@@ -99,6 +100,8 @@ impl State {
                 Ok(explanation) => Ok(json(&explanation)),
                 Err(why) => Err(Problem::bad(why)),
             },
+            Action::Clusters => Ok(self.clusters()),
+            Action::Cluster => self.cluster(id),
             Action::Cache => self.cache(),
             Action::Lookup => self.lookup(head.uri.query()).await,
             Action::Purge => self.purge(&request::read(body).await?, &who).await,
