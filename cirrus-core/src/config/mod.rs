@@ -23,15 +23,16 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
-    CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
-    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
-    CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
-    JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
-    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
-    SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BalanceConfig,
+    BalancePolicy, BasicAuthConfig, CacheBypassConfig, CacheConfig, CacheKeyConfig,
+    CacheKeyQueryConfig, CertificatesConfig, ClusterConfig, CompressionConfig, CompressionLevel,
+    ConcurrencyConfig, Config, ContentCoding, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    ListenConfig, MirrorConfig, OriginConfig, OriginProtocol, PoolConfig, PurgeLogConfig,
+    PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestCacheControl,
+    RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig, SameSite,
+    SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, SplitConfig,
+    StickyConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -39,7 +40,7 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, RedisUrl, ServiceUrl, Size, SizeBound, StatusNumber,
-    StatusSet, WebOrigin,
+    HashKey, HeaderText, HeaderTitle, HedgeAfter, KeyHash, MediaRange, MethodName, NamePattern,
+    OriginUrl, PasswordHash, Period, PeriodBound, Rate, RateKey, RedisUrl, RetryOn, ServiceUrl,
+    Size, SizeBound, SplitKey, StatusNumber, StatusSet, WebOrigin,
 };

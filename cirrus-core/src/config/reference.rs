@@ -1,17 +1,19 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
-    CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
-    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BalanceConfig, BasicAuthConfig,
+    CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
+    ClusterConfig, CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig,
+    FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig,
+    ListenConfig, MirrorConfig, OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig, RetryConfig,
+    RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, SplitConfig,
+    StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
-    Period, PeriodBound, Rate, RateKey, ServiceUrl, Size, SizeBound, StatusNumber, WebOrigin,
+    HashKey, HeaderText, HeaderTitle, HedgeAfter, KeyHash, MediaRange, MethodName, NamePattern,
+    OriginUrl, PasswordHash, Period, PeriodBound, Rate, RateKey, RetryOn, ServiceUrl, Size,
+    SizeBound, SplitKey, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -274,7 +276,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 17] = [
+    let schemas: [Schema; 21] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -287,6 +289,10 @@ fn values() -> String {
         schema_for!(PeriodBound),
         schema_for!(Rate),
         schema_for!(RateKey),
+        schema_for!(HashKey),
+        schema_for!(SplitKey),
+        schema_for!(RetryOn),
+        schema_for!(HedgeAfter),
         schema_for!(MediaRange),
         schema_for!(WebOrigin),
         schema_for!(ServiceUrl),
@@ -326,6 +332,11 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<HealthConfig>(),
         keys_of::<UpstreamTlsConfig>(),
         keys_of::<PoolConfig>(),
+        keys_of::<BalanceConfig>(),
+        keys_of::<StickyConfig>(),
+        keys_of::<RetryConfig>(),
+        keys_of::<MirrorConfig>(),
+        keys_of::<SplitConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
         keys_of::<CacheKeyConfig>(),

@@ -2,6 +2,7 @@
 //! itself back so that reading it again gives the same value.
 
 mod bound;
+mod hash_key;
 mod header;
 mod media;
 mod method;
@@ -12,6 +13,7 @@ mod period;
 mod rate;
 mod rate_key;
 mod redis;
+mod retry_on;
 mod service;
 mod size;
 mod status;
@@ -20,6 +22,7 @@ mod text;
 mod web_origin;
 
 pub use bound::{PeriodBound, SizeBound};
+pub use hash_key::{HashKey, SplitKey};
 pub use header::{HeaderText, HeaderTitle};
 pub use media::MediaRange;
 pub use method::MethodName;
@@ -30,6 +33,7 @@ pub use period::Period;
 pub use rate::Rate;
 pub use rate_key::RateKey;
 pub use redis::RedisUrl;
+pub use retry_on::{HedgeAfter, RetryOn};
 pub use service::ServiceUrl;
 pub use size::Size;
 pub use status::StatusNumber;
