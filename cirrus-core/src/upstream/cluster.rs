@@ -113,9 +113,34 @@ impl Cluster {
             set: ArcSwap::from_pointee(set),
             heard: Mutex::default(),
             total,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(),
             life: CancellationToken::new(),
         }
+    }
+
+    /// A cluster for measuring choices.
+    #[cfg(feature = "testing")]
+    pub(crate) fn of_balance(balance: Balance, endpoints: &Endpoints) -> Self {
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            protocol: OriginProtocol::Http1,
+            owner: None,
+            connect: second,
+            times: Times {
+                first_byte: second,
+                idle: second,
+            },
+            ejection: Ejection {
+                failures: 1,
+                time: second,
+            },
+            tls: None,
+            introduction: None,
+            keep: Keep::default(),
+            crowd: None,
+            balance: Some(Arc::new(balance)),
+        };
+        Self::new("measured".into(), rules, None, endpoints, None)
     }
 
     /// Replaces its endpoints. Those that stay keep their health and their pooled connections.

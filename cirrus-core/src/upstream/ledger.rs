@@ -16,7 +16,7 @@ const TIMES: usize = 256;
 const ENOUGH: usize = 32;
 
 /// See the module. Written only by routes that send requests again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
     requests: AtomicU64,
     marks: Mutex<Marks>,
@@ -31,10 +31,10 @@ pub(crate) struct Budget {
 }
 
 /// What was counted up to the beginnings of the last windows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Marks {
-    older: Option<Mark>,
-    newer: Option<Mark>,
+    older: Mark,
+    newer: Mark,
     retries: u64,
 }
 
@@ -54,6 +54,23 @@ struct Times {
 // === impl Ledger ===
 
 impl Ledger {
+    pub(super) fn new() -> Self {
+        let first = Mark {
+            at: Instant::now(),
+            requests: 0,
+            retries: 0,
+        };
+        Self {
+            requests: AtomicU64::new(0),
+            marks: Mutex::new(Marks {
+                older: first,
+                newer: first,
+                retries: 0,
+            }),
+            times: Mutex::default(),
+        }
+    }
+
     /// A client's request.
     pub(super) fn asked(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -65,10 +82,13 @@ impl Ledger {
         let now = Instant::now();
         let requests = self.requests.load(Ordering::Relaxed);
         let since = marks.since(now, requests);
-        let elapsed = now.saturating_duration_since(since.at).max(WINDOW);
-        let asked = (requests - since.requests) as f64 * WINDOW.as_secs_f64();
-        let asked = asked / elapsed.as_secs_f64();
-        let most = asked * budget.percent as f64 / 100.0 + (budget.per_second * 10) as f64;
+        let elapsed = now.saturating_duration_since(since.at);
+        // After a quiet time the mark is old: what was asked since counts as if it had come evenly.
+        let span = elapsed.clamp(WINDOW, 2 * WINDOW);
+        let recent = span.as_secs_f64() / elapsed.max(span).as_secs_f64();
+        let asked = (requests - since.requests) as f64 * recent;
+        let floor = budget.per_second as f64 * span.as_secs_f64();
+        let most = asked * budget.percent as f64 / 100.0 + floor;
         if (marks.retries - since.retries) as f64 + 1.0 > most {
             return false;
         }
@@ -103,24 +123,17 @@ impl Ledger {
 // === impl Marks ===
 
 impl Marks {
-    /// The mark to count from: one window old at least, as far as there is one, and two at most while there are requests.
+    /// The mark to count from: one window old at least, as far as there is one, and two at most while there are retries.
     fn since(&mut self, now: Instant, requests: u64) -> Mark {
-        let mark = Mark {
-            at: now,
-            requests,
-            retries: self.retries,
-        };
-        let first = Mark {
-            // What came before the first retry counts as well.
-            requests: 0,
-            ..mark
-        };
-        let newer = *self.newer.get_or_insert(first);
-        if now.saturating_duration_since(newer.at) >= WINDOW {
-            self.older = Some(newer);
-            self.newer = Some(mark);
+        if now.saturating_duration_since(self.newer.at) >= WINDOW {
+            let mark = Mark {
+                at: now,
+                requests,
+                retries: self.retries,
+            };
+            self.older = std::mem::replace(&mut self.newer, mark);
         }
-        self.older.unwrap_or(newer)
+        self.older
     }
 }
 
@@ -139,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_fifth_of_the_requests_and_no_more() {
-        let ledger = Ledger::default();
+        let ledger = Ledger::new();
         for _ in 0..100 {
             ledger.asked();
         }
@@ -156,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_few_may_always_be_sent_again() {
-        let ledger = Ledger::default();
+        let ledger = Ledger::new();
         let budget = Budget {
             per_second: 3,
             ..BUDGET
@@ -170,7 +183,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_last_responses() {
-        let ledger = Ledger::default();
+        let ledger = Ledger::new();
         assert_eq!(ledger.percentile(95), None);
         for millis in 0..1000 {
             ledger.took(Duration::from_millis(millis % 100));

@@ -21,6 +21,8 @@ mod target;
 mod tried;
 mod tunnel;
 
+#[cfg(feature = "testing")]
+pub(crate) use balance::Wanted;
 pub(crate) use balance::{Plan, Sticky, Subset, hash};
 pub(crate) use cluster::{Balance, Cluster, Rules};
 pub(crate) use connect::{ClientTls, Connector, Introduction, check_tls};

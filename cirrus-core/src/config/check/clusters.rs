@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Abilities;
+use super::balancing::balance;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
 use crate::config::faults::Faults;
@@ -41,6 +42,7 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
             &format!("{path}.pool.max_connections"),
             faults,
         );
+        balance(&cluster.balance, &format!("{path}.balance"), faults);
         cluster_endpoints(config, cluster, &path, abilities, faults);
     }
 }

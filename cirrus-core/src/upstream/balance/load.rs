@@ -104,7 +104,7 @@ impl Load {
         if since == 0 {
             return true;
         }
-        let grown = self.elapsed().saturating_sub(since);
+        let grown = (self.elapsed() + 1).saturating_sub(since);
         let whole = time.as_nanos() as u64;
         if grown >= whole {
             self.grows_since.store(0, Ordering::Relaxed);
