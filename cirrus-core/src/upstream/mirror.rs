@@ -43,7 +43,7 @@ struct Shot {
     cx: Box<Context>,
     parts: Parts,
     to: Forward,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 /// A body that is copied as it passes.
@@ -88,7 +88,7 @@ impl Mirror {
             cx: copy,
             parts: parts.clone(),
             to: self.rules.to.clone(),
-            _place: place,
+            place,
         };
         let body = match body.as_bytes().cloned() {
             Some(bytes) => {
@@ -131,12 +131,19 @@ impl Shot {
     }
 
     /// Sends it, whatever comes of it.
-    fn fire(mut self, body: Bytes) {
-        let tasks = self.cx.worker.engine.tasks.clone();
-        self.cx.worker.cells.mirrored.add(1);
+    fn fire(self, body: Bytes) {
+        let Self {
+            mut cx,
+            parts,
+            to,
+            place,
+        } = self;
+        let tasks = cx.worker.engine.tasks.clone();
+        cx.worker.cells.mirrored.add(1);
         tasks.spawn(async move {
-            let request = Box::new(Request::from_parts(self.parts, Body::full(body)));
-            match self.to.handle(&mut self.cx, request).await {
+            let _place = place;
+            let request = Box::new(Request::from_parts(parts, Body::full(body)));
+            match to.handle(&mut cx, request).await {
                 Ok(response) => drain(response.into_body()).await,
                 Err(error) => tracing::debug!(%error, "a mirrored request failed"),
             }
