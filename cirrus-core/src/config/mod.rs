@@ -24,15 +24,16 @@ pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, AtLeastConfig,
-    BasicAuthConfig, BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig,
-    CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, CheckConfig, CheckKind, CheckState,
-    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
-    CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
-    JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PeerConfig,
-    PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig,
-    RouteConfig, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig,
-    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
+    BalanceConfig, BalancePolicy, BasicAuthConfig, BodyMatchConfig, BreakerConfig,
+    CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
+    CheckConfig, CheckKind, CheckState, ClusterConfig, CompressionConfig, CompressionLevel,
+    ConcurrencyConfig, Config, ContentCoding, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    ListenConfig, MirrorConfig, OriginConfig, OriginProtocol, PeerConfig, PeersConfig, PoolConfig,
+    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    RequestCacheControl, RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig,
+    SameSite, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, SplitConfig,
+    StickyConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};
@@ -40,7 +41,8 @@ pub use snapshot::Snapshot;
 pub(crate) use snapshot::{Limits, Live, Site};
 pub use source::ConfigSource;
 pub use value::{
-    HeaderText, HeaderTitle, HealthTerm, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl,
-    PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey, RedisUrl, Secret, ServiceUrl,
-    Size, SizeBound, StatusNumber, StatusSet, WebOrigin,
+    HashKey, HeaderText, HeaderTitle, HealthTerm, HedgeAfter, KeyHash, MediaRange, MethodName,
+    NamePattern, OriginUrl, PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey,
+    RedisUrl, RetryOn, Secret, ServiceUrl, Size, SizeBound, SplitKey, StatusNumber, StatusSet,
+    WebOrigin,
 };

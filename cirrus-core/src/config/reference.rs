@@ -1,19 +1,20 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, AtLeastConfig, BasicAuthConfig,
-    BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig, CacheKeyConfig,
-    CacheKeyQueryConfig, CertificatesConfig, CheckConfig, ClusterConfig, CompressionConfig,
-    ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig,
-    HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, OriginConfig,
-    PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig,
-    RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
-    ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, AtLeastConfig, BalanceConfig,
+    BasicAuthConfig, BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig,
+    CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, CheckConfig, ClusterConfig,
+    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
+    MirrorConfig, OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig,
+    PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig,
+    RespondConfig, RetryConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
+    SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
-    HeaderText, HeaderTitle, HealthTerm, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl,
-    PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey, Secret, ServiceUrl, Size,
-    SizeBound, StatusNumber, WebOrigin,
+    HashKey, HeaderText, HeaderTitle, HealthTerm, HedgeAfter, KeyHash, MediaRange, MethodName,
+    NamePattern, OriginUrl, PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey, RetryOn,
+    Secret, ServiceUrl, Size, SizeBound, SplitKey, StatusNumber, WebOrigin,
 };
 use schemars::{Schema, schema_for};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -276,7 +277,7 @@ fn text(description: &Value) -> String {
 
 /// How the values are written that are more than a string or a number.
 fn values() -> String {
-    let schemas: [Schema; 20] = [
+    let schemas: [Schema; 24] = [
         schema_for!(Period),
         schema_for!(Size),
         schema_for!(OriginUrl),
@@ -289,6 +290,10 @@ fn values() -> String {
         schema_for!(PeriodBound),
         schema_for!(Rate),
         schema_for!(RateKey),
+        schema_for!(HashKey),
+        schema_for!(SplitKey),
+        schema_for!(RetryOn),
+        schema_for!(HedgeAfter),
         schema_for!(MediaRange),
         schema_for!(WebOrigin),
         schema_for!(ServiceUrl),
@@ -337,6 +342,11 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<BreakerConfig>(),
         keys_of::<UpstreamTlsConfig>(),
         keys_of::<PoolConfig>(),
+        keys_of::<BalanceConfig>(),
+        keys_of::<StickyConfig>(),
+        keys_of::<RetryConfig>(),
+        keys_of::<MirrorConfig>(),
+        keys_of::<SplitConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
         keys_of::<CacheKeyConfig>(),

@@ -12,7 +12,7 @@ pub struct ServiceName(Arc<str>);
 
 /// One address that serves a service.
 ///
-/// Its identity is its [`url`](Self::url) and [`sni`](Self::sni); weight may change without making it another one.
+/// Its identity is its [`url`](Self::url) and [`sni`](Self::sni); the rest may change without making it another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Endpoint {
@@ -22,6 +22,10 @@ pub struct Endpoint {
     pub weight: u16,
     /// The name asked for and verified in TLS, if not the host of `url`.
     pub sni: Option<Arc<str>>,
+    /// Where it is: clusters may ask the endpoints of their own zone first.
+    pub zone: Option<Arc<str>>,
+    /// Those of a higher number are asked only when too few of the lower ones are up.
+    pub priority: u8,
 }
 
 /// Every endpoint of a service at one moment. No two with the same identity.
@@ -66,7 +70,23 @@ impl Endpoint {
             url,
             weight: 1,
             sni: None,
+            zone: None,
+            priority: 0,
         }
+    }
+
+    /// In a zone.
+    #[must_use]
+    pub fn in_zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.zone = Some(zone.into());
+        self
+    }
+
+    /// With another priority.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// With another weight.

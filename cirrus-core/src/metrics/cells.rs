@@ -2,6 +2,7 @@
 
 use crate::cache::CacheOutcome;
 use crate::middleware::access::Reason;
+use crate::upstream::RetryReason;
 use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,11 @@ pub(crate) struct Cells {
     pub(crate) connect_failures: Counter,
     pub(crate) pool_hits: Counter,
     pub(crate) stale_retries: Counter,
+    /// By reason.
+    pub(crate) retries: [Counter; RetryReason::COUNT],
+    pub(crate) retry_budget_exhausted: Counter,
+    pub(crate) mirrored: Counter,
+    pub(crate) mirror_dropped: Counter,
     pub(crate) pool_waits: Counter,
     pub(crate) pool_rejections: Counter,
     pub(crate) ejections: Counter,

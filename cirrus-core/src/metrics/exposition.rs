@@ -14,6 +14,7 @@ use super::names::{self, Metric};
 use crate::cache::CacheOutcome;
 use crate::middleware::access::Reason;
 use crate::server::admin::State;
+use crate::upstream::RetryReason;
 
 /// Sums every worker's counters and writes them down.
 pub(crate) fn render(state: &State) -> String {
@@ -34,6 +35,7 @@ struct Snapshot {
     clusters: Vec<(String, usize, usize, Option<f64>)>,
     durations: Vec<Histogram>,
     access_refused: Vec<(&'static str, u64)>,
+    retries: Vec<(&'static str, u64)>,
     purges: Vec<(&'static str, u64)>,
     health: Health,
 }
@@ -89,6 +91,7 @@ impl Snapshot {
                 .collect(),
             clusters: clusters.collect(),
             access_refused: access_refused(state),
+            retries: retries(state),
             purges: purges(state),
             health: Health::take(engine),
             durations: vec![
@@ -154,6 +157,9 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
                 .sum::<usize>() as f64,
         ),
         counter(names::STALE_RETRIES, |cells| &cells.stale_retries),
+        counter(names::RETRY_BUDGET, |cells| &cells.retry_budget_exhausted),
+        counter(names::MIRRORED, |cells| &cells.mirrored),
+        counter(names::MIRROR_DROPPED, |cells| &cells.mirror_dropped),
         counter(names::POOL_WAITS, |cells| &cells.pool_waits),
         counter(names::POOL_REJECTIONS, |cells| &cells.pool_rejections),
         shared(names::DNS_LOOKUPS, &dns.lookups),
@@ -228,6 +234,18 @@ fn purging(state: &State, numbers: &mut Vec<(Metric, Kind, f64)>) {
 fn purges(state: &State) -> Vec<(&'static str, u64)> {
     let purger = state.engine.purger.as_ref();
     purger.map_or_else(Vec::new, |purger| purger.counts().to_vec())
+}
+
+fn retries(state: &State) -> Vec<(&'static str, u64)> {
+    let sum = |reason: RetryReason| {
+        let cells = state.engine.cells.iter();
+        cells
+            .map(|cells| cells.retries[reason as usize].get())
+            .sum()
+    };
+    RetryReason::ALL
+        .map(|reason| (reason.word(), sum(reason)))
+        .to_vec()
 }
 
 fn access_refused(state: &State) -> Vec<(&'static str, u64)> {
@@ -306,6 +324,11 @@ impl Collector for Scrape {
                 &[("reason", (*reason).to_owned())],
                 ConstCounter::new(*count),
             )?;
+        }
+        let mut retries = describe(&mut encoder, names::RETRIES, counter)?;
+        for (reason, count) in &snapshot.retries {
+            let labels = [("reason", (*reason).to_owned())];
+            one(&mut retries, &labels, ConstCounter::new(*count))?;
         }
         if !snapshot.purges.is_empty() {
             let mut purges = describe(&mut encoder, names::CACHE_PURGES, counter)?;

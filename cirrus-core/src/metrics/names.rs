@@ -44,6 +44,10 @@ metrics! {
     POOL_HITS = "cirrus_upstream_pool_hits", "Requests sent on a pooled connection.";
     POOL_IDLE = "cirrus_upstream_pool_idle", "Pooled connections that are idle.";
     STALE_RETRIES = "cirrus_upstream_stale_retries", "Requests sent again because the origin had closed the pooled connection.";
+    RETRIES = "cirrus_upstream_retries", "Requests sent again, by reason (connect, reset, timeout, status, hedge).";
+    RETRY_BUDGET = "cirrus_upstream_retry_budget_exhausted", "Requests not sent again because the budget was used up.";
+    MIRRORED = "cirrus_mirrored_requests", "Copies of requests sent to another cluster.";
+    MIRROR_DROPPED = "cirrus_mirror_dropped", "Requests not copied because of mirror.buffer or mirror.concurrency.";
     POOL_WAITS = "cirrus_upstream_pool_waits", "Requests that waited because pool.max_connections was reached.";
     POOL_REJECTIONS = "cirrus_upstream_pool_rejections", "Requests answered 503 because pool.max_pending or pool.wait was reached.";
     DNS_LOOKUPS = "cirrus_dns_lookups", "Names of origins asked for.";

@@ -14,7 +14,7 @@ use crate::downstream::{Activity, Connection};
 use crate::error::Kind;
 use crate::routing::Host;
 use crate::server::Worker;
-use crate::upstream::Asked;
+use crate::upstream::{Asked, Tried};
 
 /// What is known about one request while it is served. One allocation; it lives until the response's last byte.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Context {
     pub(crate) cache: CacheOutcome,
     /// Which endpoint answered it, and how long it took.
     pub(crate) asked: Option<Asked>,
+    /// Which endpoints were asked for it, if it may be tried again.
+    pub(crate) tried: Option<Arc<Tried>>,
     /// What went wrong, if anything did.
     pub(crate) error: Option<Kind>,
     /// Whoever writes the response takes its header as lines too: nobody in between looks at it.
@@ -85,6 +87,7 @@ impl Context {
             started: self.started,
             cache: CacheOutcome::default(),
             asked: None,
+            tried: None,
             error: None,
             writes_lines: self.writes_lines,
             request_id: self.request_id.clone(),
@@ -130,6 +133,7 @@ impl Context {
             started: Instant::now(),
             cache: CacheOutcome::default(),
             asked: None,
+            tried: None,
             error: None,
             writes_lines: false,
             request_id: None,

@@ -26,6 +26,7 @@ use crate::body::{Request, Response};
 use crate::error::Error;
 pub(crate) use access_log::{AccessLog, keep_flushed};
 pub(crate) use claims::Claims;
+pub(crate) use client::client_address;
 pub(crate) use compression::Rules as Compression;
 pub use context::Context;
 pub(crate) use cors::Rules as Cors;

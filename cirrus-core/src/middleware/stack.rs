@@ -14,7 +14,7 @@ use super::rewrite::RewriteLayer;
 use super::{Compression, Edits, Handler, Rewrite, Stack};
 use crate::cache::{CacheLayer, PeerLayer, Rules};
 use crate::server::{Outer, Plug};
-use crate::upstream::{Cluster, Forward};
+use crate::upstream::{StickyLayer, Target};
 
 /// Where every request begins. `Record` is around it, since it must outlive the response.
 pub(crate) fn front(plugs: Vec<Plug>) -> Stack {
@@ -50,20 +50,33 @@ pub(crate) struct Changes {
 }
 
 /// The stack of a route to an origin.
-pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) -> Stack {
+pub(crate) fn upstream(cache: Rules, changes: Changes, target: Target) -> Stack {
+    let is_sticky = target.is_sticky();
+    // A cache, a compressor and sessions look at what the origin says.
+    let is_bare = changes.is_bare && !cache.enable && changes.compression.is_none() && !is_sticky;
+    let stack = match target.plain(is_bare) {
+        Some(forward) => to_origin(cache, changes, forward),
+        None => to_origin(cache, changes, target.stack(is_bare)),
+    };
+    if is_sticky {
+        // Above the cache: a session is one client's own.
+        return Stack::new(StickyLayer.layer(stack));
+    }
+    stack
+}
+
+fn to_origin(cache: Rules, changes: Changes, forward: impl Handler) -> Stack {
     let Changes {
         request_headers,
         rewrite,
         compression,
         max_body,
-        is_bare,
+        is_bare: _,
     } = changes;
-    // A cache and a compressor look at what the origin says.
-    let is_bare = is_bare && !cache.enable && compression.is_none();
     let forward = ServiceBuilder::new()
         // Under the cache: what a client's address makes of the request must not decide what is stored.
         .layer(ForwardedLayer::new(request_headers))
-        .service(Forward::new(cluster, is_bare));
+        .service(forward);
     let size = BodySizeLayer::new(max_body);
     let Some(rewrite) = rewrite else {
         return compressed(cache, compression, size, forward);

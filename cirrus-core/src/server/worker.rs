@@ -144,6 +144,7 @@ impl Worker {
             started: Instant::now(),
             cache: CacheOutcome::default(),
             asked: None,
+            tried: None,
             error: None,
             writes_lines: writer == Writer::Lines,
             request_id: None,

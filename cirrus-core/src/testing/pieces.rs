@@ -7,10 +7,11 @@ use tokio::net::UnixStream;
 use crate::body::Request;
 use crate::cache::Scheme;
 pub use crate::cache::pieces::{CacheHit, Freshnesses};
-use crate::config::OriginProtocol;
+use crate::config::{BalancePolicy, OriginProtocol};
+use crate::discovery::{Endpoint, Endpoints};
 use crate::downstream::{Connection, KnownHost, hygiene};
-use crate::upstream::Keep;
 use crate::upstream::pool::{Io, Pool, Transport, Wire};
+use crate::upstream::{Balance, Cluster, Keep, Plan, Wanted};
 
 /// Header hygiene as every request of one connection has it.
 #[derive(Debug)]
@@ -25,6 +26,63 @@ pub struct Checkout {
     pool: Arc<Pool>,
     transport: Arc<Transport>,
     _origin: UnixStream,
+}
+
+/// The endpoints of a cluster, and who is next.
+#[derive(Debug)]
+pub struct Choice {
+    cluster: Cluster,
+    key: std::cell::Cell<u64>,
+}
+
+// === impl Choice ===
+
+impl Choice {
+    /// Needs a runtime. So many endpoints under a policy.
+    #[must_use]
+    pub fn new(policy: BalancePolicy, endpoints: usize) -> Self {
+        let plan = Plan {
+            policy,
+            ..Plan::default()
+        };
+        let balance = Balance {
+            plan,
+            hash: None,
+            sticky: None,
+            subset: None,
+        };
+        let cluster = Cluster::of_balance(balance, &Self::endpoints(endpoints));
+        Self {
+            cluster,
+            key: std::cell::Cell::new(0),
+        }
+    }
+
+    /// So many endpoints.
+    #[must_use]
+    pub fn endpoints(count: usize) -> Endpoints {
+        let url = |n: usize| format!("http://10.0.{}.{}:80", n / 256, n % 256).parse();
+        (0..count)
+            .filter_map(|n| url(n).ok().map(Endpoint::new))
+            .collect()
+    }
+
+    /// Whether there is a next one.
+    #[must_use]
+    pub fn pick(&self) -> bool {
+        self.key
+            .set(self.key.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let wanted = Wanted {
+            key: Some(self.key.get()),
+            session: None,
+        };
+        self.cluster.pick_for(&[], wanted).is_some()
+    }
+
+    /// Other endpoints.
+    pub fn update(&self, endpoints: &Endpoints) {
+        self.cluster.update(endpoints);
+    }
 }
 
 // === impl Hygiene ===

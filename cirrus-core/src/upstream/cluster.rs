@@ -1,22 +1,27 @@
 //! A named group of endpoints.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::balance::RoundRobin;
+use super::balance::{self, Busy, Load, Member, Order, Plan, Sticky, Subset, Wanted};
 use super::connect::{ClientTls, Introduction};
 use super::h1::Times;
+use super::ledger::Ledger;
 use super::pool::{Keep, Transport};
 use super::slots::{Crowd, Slots};
-use crate::config::OriginProtocol;
+use crate::body::Request;
+use crate::config::{HashKey, OriginProtocol};
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Breaker, Ejection, Passive, Watching};
+use crate::middleware::Context;
 
 /// A named group of endpoints with its balancing, health and time limits.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ pub(crate) struct Cluster {
     breaker: Option<Arc<Breaker>>,
     /// When discovery last spoke.
     heard: Mutex<Option<Instant>>,
+    /// What its endpoints have in flight, if that is counted.
+    total: Arc<AtomicUsize>,
+    /// What may be sent again.
+    pub(crate) ledger: Ledger,
     /// Cancelled with the cluster, so that whoever feeds it need not wait to find out.
     pub(crate) life: CancellationToken,
 }
@@ -53,6 +62,18 @@ pub(crate) struct Rules {
     pub(crate) crowd: Option<Crowd>,
     /// What is watched beyond failures in a row.
     pub(crate) watching: Option<Arc<Watching>>,
+    /// By default in turn.
+    pub(crate) balance: Option<Arc<Balance>>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct Balance {
+    pub(crate) plan: Plan,
+    /// What of a request decides, if the policy asks for it.
+    pub(crate) hash: Option<HashKey>,
+    pub(crate) sticky: Option<Sticky>,
+    pub(crate) subset: Option<Subset>,
 }
 
 /// One endpoint with what is known about it; the same one through every update that keeps it.
@@ -61,6 +82,11 @@ pub(crate) struct Backend {
     pub(crate) transport: Arc<Transport>,
     pub(crate) health: Passive,
     pub(crate) slots: Arc<Slots>,
+    /// The same in all processes.
+    name: u64,
+    load: Arc<Load>,
+    /// What its sessions are known by; 0 if nobody asks.
+    session: AtomicU64,
 }
 
 /// The endpoints at one moment, with the order in which they are asked.
@@ -68,7 +94,7 @@ pub(crate) struct Backend {
 struct Set {
     endpoints: Endpoints,
     backends: Box<[Arc<Backend>]>,
-    order: RoundRobin,
+    order: Order,
 }
 
 // === impl Cluster ===
@@ -84,22 +110,52 @@ impl Cluster {
     ) -> Self {
         let breaker = breaker(&name, &rules, before);
         let before = before.map(|cluster| cluster.set.load_full());
-        let set = ArcSwap::from_pointee(Set::new(endpoints, &rules, before.as_deref()));
+        let total = Arc::default();
+        let set = Set::new(endpoints, &rules, &total, before.as_deref());
         Self {
             name,
             service,
             rules,
-            set,
+            set: ArcSwap::from_pointee(set),
             panicking: AtomicBool::new(false),
             breaker,
             heard: Mutex::default(),
+            total,
+            ledger: Ledger::new(),
             life: CancellationToken::new(),
         }
     }
 
+    /// A cluster for measuring choices.
+    #[cfg(feature = "testing")]
+    pub(crate) fn of_balance(balance: Balance, endpoints: &Endpoints) -> Self {
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            protocol: OriginProtocol::Http1,
+            owner: None,
+            connect: second,
+            times: Times {
+                first_byte: second,
+                idle: second,
+            },
+            ejection: Ejection {
+                failures: 1,
+                time: second,
+                longest: second,
+            },
+            tls: None,
+            introduction: None,
+            keep: Keep::default(),
+            crowd: None,
+            watching: None,
+            balance: Some(Arc::new(balance)),
+        };
+        Self::new("measured".into(), rules, None, endpoints, None)
+    }
+
     /// Replaces its endpoints. Those that stay keep their health and their pooled connections.
     pub(crate) fn update(&self, endpoints: &Endpoints) {
-        let set = Set::new(endpoints, &self.rules, Some(&self.set.load()));
+        let set = Set::new(endpoints, &self.rules, &self.total, Some(&self.set.load()));
         self.set.store(Arc::new(set));
     }
 
@@ -107,7 +163,7 @@ impl Cluster {
     pub(crate) fn inherit(&self, before: &Self) {
         let known = before.set.load();
         // The rules may be others: those that are connected to in another way begin anew.
-        let set = Set::new(&known.endpoints, &self.rules, Some(&known));
+        let set = Set::new(&known.endpoints, &self.rules, &self.total, Some(&known));
         self.set.store(Arc::new(set));
         *self.heard.lock() = *before.heard.lock();
     }
@@ -122,24 +178,61 @@ impl Cluster {
         self.heard.lock().map(|heard| heard.elapsed())
     }
 
-    /// The next endpoint in turn that is neither ejected nor in `tried`.
+    /// What a request brings with it for the choice.
+    pub(crate) fn wanted(&self, cx: &Context, request: &Request) -> Wanted {
+        let Some(balance) = &self.rules.balance else {
+            return Wanted::default();
+        };
+        let (hash, sticky) = (balance.hash.as_ref(), balance.sticky.as_ref());
+        Wanted {
+            key: hash.and_then(|by| balance::key(by, cx, request)),
+            session: sticky.and_then(|sticky| sticky.asked(request.headers())),
+        }
+    }
+
+    /// Whether clients are told their sessions.
+    pub(crate) fn is_sticky(&self) -> bool {
+        let balance = self.rules.balance.as_ref();
+        balance.is_some_and(|balance| balance.sticky.is_some())
+    }
+
+    /// Counts a request that this endpoint works on, if the policy asks for it.
+    pub(crate) fn busy(&self, backend: &Backend) -> Option<Busy> {
+        let balance = self.rules.balance.as_ref()?;
+        let counts = balance.plan.counts();
+        counts.then(|| Busy::new(&backend.load, &self.total))
+    }
+
+    /// What the client is told, so that its session stays with this endpoint.
+    pub(crate) fn tell(&self, backend: &Backend, wanted: Wanted) -> Option<http::HeaderValue> {
+        let sticky = self.rules.balance.as_ref()?.sticky.as_ref()?;
+        let session = backend.session.load(Ordering::Relaxed);
+        (wanted.session != Some(session))
+            .then(|| sticky.tell(session))
+            .flatten()
+    }
+
+    #[cfg(test)]
     pub(crate) fn pick(&self, tried: &[Arc<Backend>]) -> Option<Arc<Backend>> {
+        self.pick_for(tried, Wanted::default())
+    }
+
+    /// The next endpoint, as the policy says, that is neither ejected nor in `tried`.
+    pub(crate) fn pick_for(&self, tried: &[Arc<Backend>], wanted: Wanted) -> Option<Arc<Backend>> {
         let set = self.set.load();
         let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
         // With nobody to turn to instead, leaving the only one out would help no one.
         let only = set.backends.len() == 1 || self.panicking.load(Ordering::Relaxed);
-        let may = |backend: &Arc<Backend>| {
-            untried(backend) && (only || backend.health.out_for().is_none())
-        };
+        let may = |backend: &Arc<Backend>| untried(backend) && (only || backend.is_in());
         let index = match &self.rules.crowd {
-            None => set.order.pick(|index| may(&set.backends[index])),
+            None => set.order.pick(wanted, |index| may(&set.backends[index])),
             // Those where nobody has to wait go first.
             Some(crowd) => set
                 .order
-                .pick(|index| {
+                .pick(wanted, |index| {
                     may(&set.backends[index]) && !set.backends[index].slots.is_full(crowd)
                 })
-                .or_else(|| set.order.pick(|index| may(&set.backends[index]))),
+                .or_else(|| set.order.pick(wanted, |index| may(&set.backends[index]))),
         }?;
         set.backends[index].health.chosen();
         Some(Arc::clone(&set.backends[index]))
@@ -199,31 +292,61 @@ impl Set {
         clippy::mutable_key_type,
         reason = "what can change in a TLS configuration is no part of its identity"
     )]
-    fn new(endpoints: &Endpoints, rules: &Rules, before: Option<&Self>) -> Self {
-        let known: std::collections::HashMap<&Transport, &Arc<Backend>> = before
+    fn new(
+        endpoints: &Endpoints,
+        rules: &Rules,
+        total: &Arc<AtomicUsize>,
+        before: Option<&Self>,
+    ) -> Self {
+        let known: HashMap<&Transport, &Arc<Backend>, RandomState> = before
             .iter()
             .flat_map(|set| set.backends.iter())
             .map(|backend| (&*backend.transport, backend))
             .collect();
+        let is_late = !known.is_empty();
         let backend = |endpoint: &Endpoint| {
-            let transport = Transport {
-                url: endpoint.url.clone(),
-                sni: endpoint.sni.clone(),
-                tls: rules.tls.clone(),
-                introduction: rules.introduction,
-                protocol: rules.protocol,
-                owner: rules.owner.clone(),
-            };
+            let transport = rules.transport(endpoint);
             known.get(&transport).map_or_else(
-                || Arc::new(Backend::new(transport, rules)),
+                || {
+                    Arc::new(Backend::new(
+                        transport,
+                        rules,
+                        balance::name(endpoint),
+                        is_late,
+                    ))
+                },
                 |backend| Arc::clone(backend),
             )
         };
-        let weights: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let balance = rules.balance.as_deref();
+        let subset = balance.and_then(|balance| balance.subset.as_ref());
+        let asked = subset.map_or_else(|| endpoints.clone(), |subset| subset.of(endpoints));
+        let backends: Box<[Arc<Backend>]> = asked.iter().map(backend).collect();
+        let sticky = balance.and_then(|balance| balance.sticky.as_ref());
+        let members = asked.iter().zip(&backends);
+        let members: Vec<Member> = members
+            .map(|(endpoint, backend)| backend.member(endpoint, sticky))
+            .collect();
+        let plan = balance.map_or_else(Plan::default, |balance| balance.plan.clone());
         Self {
             endpoints: endpoints.clone(),
-            backends: endpoints.iter().map(backend).collect(),
-            order: RoundRobin::new(&weights),
+            order: Order::new(&plan, &members, total),
+            backends,
+        }
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    fn transport(&self, endpoint: &Endpoint) -> Transport {
+        Transport {
+            url: endpoint.url.clone(),
+            sni: endpoint.sni.clone(),
+            tls: self.tls.clone(),
+            introduction: self.introduction,
+            protocol: self.protocol,
+            owner: self.owner.clone(),
         }
     }
 }
@@ -231,7 +354,7 @@ impl Set {
 // === impl Backend ===
 
 impl Backend {
-    fn new(transport: Transport, rules: &Rules) -> Self {
+    fn new(transport: Transport, rules: &Rules, name: u64, is_late: bool) -> Self {
         let health = Passive::new();
         if rules
             .watching
@@ -244,6 +367,29 @@ impl Backend {
             transport: Arc::new(transport),
             health,
             slots: Arc::default(),
+            name,
+            load: Arc::new(Load::new(is_late)),
+            session: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it may be asked. Who comes back is noted, since it may start slowly.
+    fn is_in(&self) -> bool {
+        let is_in = self.health.out_for().is_none();
+        self.load.seen(is_in);
+        is_in
+    }
+
+    fn member(&self, endpoint: &Endpoint, sticky: Option<&Sticky>) -> Member {
+        let session = sticky.map(|sticky| sticky.session(endpoint));
+        self.session.store(session.unwrap_or(0), Ordering::Relaxed);
+        Member {
+            name: self.name,
+            weight: endpoint.weight,
+            zone: endpoint.zone.clone(),
+            priority: endpoint.priority,
+            session,
+            load: Arc::clone(&self.load),
         }
     }
 
@@ -291,6 +437,7 @@ mod tests {
         },
         crowd: None,
         watching: None,
+        balance: None,
     };
 
     fn endpoints(urls: &[&str]) -> Endpoints {

@@ -8,12 +8,14 @@ use http::header::{CONNECTION, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
+use super::balance::{Busy, Wanted};
 use super::cluster::{Backend, Cluster};
 use super::connect::{word, word_of_broken};
 use super::h1::{Answer, Failed, Form, Head, Talk, Why};
 use super::link::{Found, Link, Wish};
 use super::pool::Wire;
 use super::slots::{Entry, Slot};
+use super::tried::Tried;
 use super::{h2, tunnel};
 use crate::body::{Body, Request, Response};
 use crate::downstream::{Bridged, Upgrade, hygiene};
@@ -45,18 +47,37 @@ pub(crate) struct Asked {
     pub(crate) backend: Arc<Backend>,
     /// From the choice to the response's header, connecting included.
     pub(crate) took: Duration,
+    /// Until the response's last byte.
+    _busy: Option<Arc<Busy>>,
+    /// What the client is told about its session.
+    pub(super) tell: Option<HeaderValue>,
 }
 
 /// The endpoints that could not be reached for one request.
 #[derive(Debug, Default)]
 struct Tries {
+    /// Those of earlier tries of the same request first.
     backends: Vec<Arc<Backend>>,
+    /// How many of them these are.
+    earlier: usize,
     last: Option<Error>,
+    wanted: Wanted,
+    busy: Option<Busy>,
 }
 
 // === impl Tries ===
 
 impl Tries {
+    fn new(wanted: Wanted, earlier: Option<&Tried>) -> Self {
+        let backends = earlier.map_or_else(Vec::new, Tried::all);
+        Self {
+            earlier: backends.len(),
+            backends,
+            wanted,
+            ..Self::default()
+        }
+    }
+
     fn failed(&mut self, backend: Arc<Backend>, error: Error) {
         self.backends.push(backend);
         self.last = Some(error);
@@ -69,6 +90,10 @@ impl Forward {
     /// `is_bare`: nothing above looks at the header of what answers a GET.
     pub(crate) fn new(cluster: Arc<Cluster>, is_bare: bool) -> Self {
         Self { cluster, is_bare }
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     fn form(&self, cx: &Context, method: &Method) -> Form {
@@ -87,10 +112,14 @@ impl Forward {
         tries: &mut Tries,
         switches: bool,
     ) -> Result<(Arc<Backend>, Link), Error> {
-        while tries.backends.len() < MAX_TRIES {
-            let Some(backend) = self.cluster.pick(&tries.backends) else {
+        while tries.backends.len() - tries.earlier < MAX_TRIES {
+            let Some(backend) = self.next(tries) else {
                 break;
             };
+            tries.busy = self.cluster.busy(&backend);
+            if let Some(tried) = &cx.tried {
+                tried.note(&backend);
+            }
             if let Some(wire) = self.pooled(cx, &backend, switches) {
                 cx.worker.cells.pool_hits.add(1);
                 return Ok((backend, Link::Http1(wire)));
@@ -103,6 +132,16 @@ impl Forward {
             }
         }
         Err(tries.last.take().unwrap_or_else(|| self.nobody()))
+    }
+
+    /// Rather one that has failed an earlier try than nobody.
+    fn next(&self, tries: &Tries) -> Option<Arc<Backend>> {
+        let pick = |tried| self.cluster.pick_for(tried, tries.wanted);
+        let others = pick(&tries.backends);
+        if others.is_some() || tries.earlier == 0 {
+            return others;
+        }
+        pick(&tries.backends[tries.earlier..])
     }
 
     /// An idle connection, if each request has one to itself.
@@ -235,6 +274,7 @@ impl Forward {
         &self,
         cx: &Context,
         mut request: Box<Request>,
+        tries: &mut Tries,
     ) -> Result<(Arc<Backend>, Response), Error> {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
@@ -258,13 +298,12 @@ impl Forward {
             form: self.form(cx, request.method()),
             switches,
         };
-        let mut tries = Tries::default();
-        let (mut backend, mut link) = self.reach(cx, &mut tries, switches).await?;
+        let (mut backend, mut link) = self.reach(cx, tries, switches).await?;
         let mut sent = 0;
         loop {
             let reused = link.is_reused();
             let begun = self.cluster.is_watched().then(Instant::now);
-            let busy = self.cluster.busy(&backend);
+            let held = self.cluster.held(&backend);
             if switches && matches!(link, Link::Http2(_)) {
                 return Err(Error::because(Kind::Exchange, NO_SWITCH));
             }
@@ -295,14 +334,14 @@ impl Forward {
                     return Err(error);
                 }
             }
-            drop(busy);
+            drop(held);
             // The origin closed the idle connection under us; a fresh one tells whether it is well.
             cx.worker.cells.stale_retries.add(1);
             match self.connect(cx, &backend, switches).await {
                 Ok(fresh) => link = fresh,
                 Err(error) => {
                     tries.failed(backend, error);
-                    (backend, link) = self.reach(cx, &mut tries, switches).await?;
+                    (backend, link) = self.reach(cx, tries, switches).await?;
                 }
             }
         }
@@ -317,20 +356,33 @@ impl Handler for Forward {
     ) -> Result<Response, Error> {
         let begun = Instant::now();
         let passage = self.cluster.admit(&cx.worker.engine.checks)?;
-        let (backend, mut response) = match self.ask(cx, request).await {
+        let mut tries = Tries::new(self.cluster.wanted(cx, &request), cx.tried.as_deref());
+        let asked = self.ask(cx, request, &mut tries).await;
+        let took = begun.elapsed();
+        if let Some(busy) = &tries.busy {
+            match &asked {
+                Ok(_) => busy.load().answered(took),
+                Err(_) => busy.load().failed(took),
+            }
+        }
+        let (backend, mut response) = match asked {
             Ok(answered) => answered,
             Err(error) => {
                 passage.failed(&error);
                 return Err(error);
             }
         };
-        let took = begun.elapsed();
         add_via(&mut response);
         let checks = &cx.worker.engine.checks;
         let response = self
             .cluster
             .answered(passage, &backend, response, took, checks);
-        cx.asked = Some(Asked { backend, took });
+        cx.asked = Some(Asked {
+            _busy: tries.busy.take().map(Arc::new),
+            tell: self.cluster.tell(&backend, tries.wanted),
+            backend,
+            took,
+        });
         Ok(response)
     }
 }

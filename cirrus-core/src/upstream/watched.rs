@@ -19,7 +19,7 @@ pub(super) struct Passage {
 }
 
 /// A request that an endpoint is busy with.
-pub(super) struct Busy(Arc<Backend>);
+pub(super) struct Held(Arc<Backend>);
 
 /// A body with what is given back at its end.
 struct Holding<T> {
@@ -47,9 +47,9 @@ impl Cluster {
     }
 
     /// A request that an endpoint is busy with, if anybody wants to know.
-    pub(super) fn busy(&self, backend: &Arc<Backend>) -> Option<Busy> {
+    pub(super) fn held(&self, backend: &Arc<Backend>) -> Option<Held> {
         let holds = self.rules.watching.as_ref()?.holds;
-        holds.then(|| Busy::with(backend))
+        holds.then(|| Held::with(backend))
     }
 
     /// An endpoint has answered.
@@ -79,7 +79,7 @@ impl Cluster {
             }
             _ => backend.health.succeeded(),
         }
-        let busy = self.busy(backend);
+        let busy = self.held(backend);
         if busy.is_none() && passage.pass.is_none() {
             return response;
         }
@@ -161,16 +161,16 @@ impl Cluster {
     }
 }
 
-// === impl Busy ===
+// === impl Held ===
 
-impl Busy {
+impl Held {
     fn with(backend: &Arc<Backend>) -> Self {
         backend.health.begins();
         Self(Arc::clone(backend))
     }
 }
 
-impl Drop for Busy {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.health.ends();
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Abilities;
+use super::balancing::balance;
 use super::health::WatchCheck;
 use super::origins::origins;
 use super::upstream_tls::upstream_tls;
@@ -49,6 +50,7 @@ pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Fault
             path: &path,
         };
         watched.run(faults);
+        balance(&cluster.balance, &format!("{path}.balance"), faults);
         cluster_endpoints(config, cluster, &path, abilities, faults);
     }
 }

@@ -1,6 +1,7 @@
 //! What a configuration must fulfil beyond each value being valid by itself.
 
 mod access;
+mod balancing;
 mod caching;
 mod clusters;
 mod content;

@@ -90,6 +90,7 @@ impl SiteCheck<'_> {
         };
         watched.run(self.faults);
         self.cluster("cluster", site.cluster.as_deref());
+        self.balancing();
         self.own_fields("upstream_headers", site.upstream_headers.keys());
         self.host_field();
         self.request_id("request_id", site.request_id.as_ref());
@@ -132,7 +133,7 @@ impl SiteCheck<'_> {
         }
     }
 
-    fn cluster(&mut self, field: &str, name: Option<&str>) {
+    pub(super) fn cluster(&mut self, field: &str, name: Option<&str>) {
         let Some(name) = name else { return };
         if self.names.contains(name) {
             return;
@@ -157,6 +158,7 @@ impl SiteCheck<'_> {
         let actions = [
             ("origin", !route.origin.is_empty()),
             ("cluster", route.cluster.is_some()),
+            ("split", !route.split.is_empty()),
             ("redirect", route.redirect.is_some()),
             ("respond", route.respond.is_some()),
             ("files", route.files.is_some()),
@@ -168,7 +170,7 @@ impl SiteCheck<'_> {
             .collect();
         match given[..] {
             [_] => {}
-            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `redirect`, `respond`, `files`"),
+            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files`"),
             _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of the actions named here and remove the others"),
         }
         origins(
@@ -201,6 +203,7 @@ impl SiteCheck<'_> {
                 compression: route.compression.as_ref(),
             },
         );
+        self.route_balancing(field, route);
         self.route_content(field, route);
     }
 

@@ -6,6 +6,7 @@ mod content;
 mod lifetimes;
 mod peers;
 mod policies;
+mod target;
 mod upstream;
 
 use self::access::Shared;
@@ -24,7 +25,7 @@ use crate::middleware::limit::States;
 use crate::middleware::{self, Changes, Stack};
 use crate::respond::{Files, Fixed, Redirect};
 use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
-use crate::upstream::Cluster;
+use crate::upstream::{Cluster, Target};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::collections::HashMap;
@@ -147,7 +148,8 @@ impl Compiler {
                 shared: &shared,
             };
             let policies = written.policies();
-            let stack = parts.upstream(&config.cache, written.changes(&policies), cluster);
+            let target = parts.target(None, cluster);
+            let stack = parts.upstream(&config.cache, written.changes(&policies), target);
             let stack = guarded(stack, policies, has_doors && config.cache.enable);
             routes.push((Matcher::new(PathPattern::default()), stack));
         }
@@ -324,20 +326,25 @@ impl SiteParts<'_> {
             let files = Files::new(files.directory.clone(), prefix);
             return middleware::answer(files, changes);
         }
-        let cluster = match &route.cluster {
-            Some(name) => self.named(name).unwrap_or_else(unchecked),
-            None => self.own(
-                &format!("{} route {index}", self.name).into(),
-                &route.origin,
-            ),
+        let target = if route.split.is_empty() {
+            let cluster = match &route.cluster {
+                Some(name) => self.named(name).unwrap_or_else(unchecked),
+                None => self.own(
+                    &format!("{} route {index}", self.name).into(),
+                    &route.origin,
+                ),
+            };
+            self.target(Some(route), cluster)
+        } else {
+            self.split(route)
         };
         let cache = route.cache.as_ref().unwrap_or(&self.config.cache);
-        self.upstream(cache, changes, cluster)
+        self.upstream(cache, changes, target)
     }
 
-    fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, cluster: Arc<Cluster>) -> Stack {
+    fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, target: Target) -> Stack {
         let rules = cache_rules(self.config, cache, &self.keyings, changes.is_bare);
-        middleware::upstream(rules, changes, cluster)
+        middleware::upstream(rules, changes, target)
     }
 }
 
@@ -404,7 +411,15 @@ fn status(number: u16) -> StatusCode {
 
 fn endpoints(origins: &[OriginConfig]) -> Endpoints {
     let endpoint = |origin: &OriginConfig| {
-        let endpoint = Endpoint::new(origin.url.clone()).with_weight(origin.weight);
+        // One that is drained keeps the sessions that it has.
+        let weight = if origin.drain { 0 } else { origin.weight };
+        let endpoint = Endpoint::new(origin.url.clone())
+            .with_weight(weight)
+            .with_priority(origin.priority);
+        let endpoint = match &origin.zone {
+            Some(zone) => endpoint.in_zone(zone.as_str()),
+            None => endpoint,
+        };
         match &origin.sni {
             Some(sni) => endpoint.with_sni(sni.as_str()),
             None => endpoint,

@@ -1,13 +1,16 @@
 //! How a cluster's endpoints are connected to, from the tables that say so.
 
+use std::collections::hash_map::RandomState;
 use std::sync::Arc;
 
 use crate::config::model::{
-    ClusterConfig, HealthConfig, OriginProtocol, PoolConfig, SendProxyProtocol, SiteConfig,
-    TimeoutsConfig, UpstreamTlsConfig,
+    BalanceConfig, ClusterConfig, HealthConfig, OriginProtocol, PoolConfig, SendProxyProtocol,
+    SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::health::{Ejection, watching};
-use crate::upstream::{ClientTls, Crowd, Introduction, Keep, Rules, Times};
+use crate::upstream::{
+    Balance, ClientTls, Crowd, Introduction, Keep, Plan, Rules, Sticky, Subset, Times, hash,
+};
 
 pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
     Rules {
@@ -18,6 +21,7 @@ pub(super) fn rules_of_cluster(config: &ClusterConfig) -> Rules {
         keep: keep(&config.pool, config.proxy_protocol),
         crowd: crowd(&config.pool),
         watching: watching(&config.health, &config.check, config.breaker.as_ref()),
+        balance: balance(&config.balance),
         ..limits(&config.timeouts, &config.health)
     }
 }
@@ -33,6 +37,7 @@ pub(super) fn rules_of_site(config: &SiteConfig) -> Rules {
         keep: keep(&config.pool, config.upstream_proxy_protocol),
         crowd: crowd(&config.pool),
         watching: watching(&config.health, &config.check, config.breaker.as_ref()),
+        balance: balance(&config.balance),
         ..limits(&config.timeouts, &config.health)
     }
 }
@@ -56,6 +61,7 @@ pub(super) fn limits(timeouts: &TimeoutsConfig, health: &HealthConfig) -> Rules 
         keep: Keep::default(),
         crowd: None,
         watching: None,
+        balance: None,
     }
 }
 
@@ -97,4 +103,34 @@ fn crowd(pool: &PoolConfig) -> Option<Crowd> {
         max_pending: pool.max_pending as usize,
         wait: pool.wait.as_duration(),
     })
+}
+
+/// Clusters that ask for nothing special take turns.
+fn balance(config: &BalanceConfig) -> Option<Arc<Balance>> {
+    if *config == BalanceConfig::default() {
+        return None;
+    }
+    let plan = Plan {
+        policy: config.policy,
+        bounded_load: config.bounded_load,
+        slow_start: config.slow_start.map(|time| time.as_duration()),
+        zone: config.zone.as_deref().map(Into::into),
+        spill_below: u32::from(config.spill_below),
+    };
+    Some(Arc::new(Balance {
+        hash: plan.hashes().then(|| config.hash.clone()),
+        plan,
+        sticky: config.sticky.as_ref().map(Sticky::new),
+        subset: config.subset.map(|size| Subset {
+            size: size as usize,
+            edge: edge(config.edge.as_deref()),
+        }),
+    }))
+}
+
+/// Without a name: the same one for as long as the process runs.
+fn edge(name: Option<&str>) -> u64 {
+    static CHANCE: std::sync::LazyLock<u64> =
+        std::sync::LazyLock::new(|| std::hash::BuildHasher::hash_one(&RandomState::new(), 0));
+    name.map_or_else(|| *CHANCE, |name| hash(name.as_bytes()))
 }

@@ -4,6 +4,7 @@
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
 mod access;
+mod balance;
 mod caching;
 mod content;
 mod disk;
@@ -19,6 +20,9 @@ use super::parse::Written;
 use super::value::{KeyHash, Period, Size};
 pub use access::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
+};
+pub use balance::{
+    BalanceConfig, BalancePolicy, MirrorConfig, RetryConfig, SameSite, SplitConfig, StickyConfig,
 };
 pub use caching::{CacheBypassConfig, CacheKeyConfig, CacheKeyQueryConfig, RequestCacheControl};
 pub use content::{

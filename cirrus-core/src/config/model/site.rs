@@ -1,6 +1,7 @@
 //! What is served: sites, their routes, and what routes do.
 
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
+use super::balance::{BalanceConfig, MirrorConfig, RetryConfig, SplitConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::health::{BreakerConfig, CheckConfig, HealthConfig};
@@ -10,8 +11,8 @@ use super::upstream::{
     OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
 };
 use crate::config::value::{
-    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, Size, SizeBound, StatusNumber,
-    StatusSet,
+    HeaderText, HeaderTitle, MethodName, Period, PeriodBound, Size, SizeBound, SplitKey,
+    StatusNumber, StatusSet,
 };
 use crate::routing::{HostPattern, PathPattern};
 use schemars::JsonSchema;
@@ -52,6 +53,12 @@ pub struct SiteConfig {
     /// Begins every connection to the origins in this site with a PROXY protocol header that tells the client's
     /// address. A named cluster has its own.
     pub upstream_proxy_protocol: Option<SendProxyProtocol>,
+    /// How the origins in this site are chosen. A named cluster has its own.
+    pub balance: BalanceConfig,
+    /// What is tried again. By default as the cluster has it.
+    pub retry: Option<RetryConfig>,
+    /// A copy of some of the requests goes to another cluster.
+    pub mirror: Option<MirrorConfig>,
     /// Header fields set on every request to the origin. `Host` is the client's unless it is set here.
     pub upstream_headers: BTreeMap<HeaderTitle, HeaderText>,
     /// Changes to the header of every request to the origin, after everything else that is set on it.
@@ -153,7 +160,7 @@ pub enum SetCookie {
     Keep,
 }
 
-/// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond` and `files`.
+/// A match and what is done. Give exactly one of `origin`, `cluster`, `split`, `redirect`, `respond` and `files`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -178,6 +185,18 @@ pub struct RouteConfig {
     /// To this named cluster.
     #[serde(default)]
     pub cluster: Option<String>,
+    /// To several named clusters, each its share (canary).
+    #[serde(default)]
+    pub split: Vec<SplitConfig>,
+    /// With `split`: what decides. Requests without it go by chance.
+    #[serde(default)]
+    pub split_by: SplitKey,
+    /// Replaces the site's `retry` for this route.
+    #[serde(default)]
+    pub retry: Option<RetryConfig>,
+    /// Replaces the site's `mirror` for this route.
+    #[serde(default)]
+    pub mirror: Option<MirrorConfig>,
     /// To another address.
     #[serde(default)]
     pub redirect: Option<RedirectConfig>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::balance::{BalanceConfig, RetryConfig};
 use super::health::{BreakerConfig, CheckConfig, HealthConfig};
 use crate::config::value::{OriginUrl, Period};
 
@@ -46,6 +47,13 @@ pub struct ClusterConfig {
     /// connection of its own.
     #[serde(default)]
     pub proxy_protocol: Option<SendProxyProtocol>,
+    /// How endpoints are chosen.
+    #[serde(default)]
+    pub balance: BalanceConfig,
+    /// What is tried again, for routes and sites that do not say so themselves. By default only connecting, with up to
+    /// three endpoints.
+    #[serde(default)]
+    pub retry: Option<RetryConfig>,
 }
 
 /// The version of HTTP that origins are spoken to in.
@@ -78,6 +86,15 @@ pub struct OriginConfig {
     /// The name asked for and verified in TLS. By default the host of `url`.
     #[serde(default)]
     pub sni: Option<String>,
+    /// The zone that it is in; see `balance.zone`.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// 0 to 255. Those of a higher number are asked only when too few of the lower ones are up.
+    #[serde(default)]
+    pub priority: u8,
+    /// Gets no requests but those of the sessions that it has.
+    #[serde(default)]
+    pub drain: bool,
 }
 
 /// How long the origin may take.

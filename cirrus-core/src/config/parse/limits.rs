@@ -1,5 +1,6 @@
 //! What single values may be, beyond their type.
 
+use super::balancing;
 use crate::config::faults::Faults;
 use crate::config::model::{
     BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, CorsConfig,
@@ -11,7 +12,7 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
 /// The table a value stands in. Written out only for faults.
-type Table<'a> = fmt::Arguments<'a>;
+pub(super) type Table<'a> = fmt::Arguments<'a>;
 
 /// Reports every value that is out of its range, whether it was read from a text or set by a program.
 pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
@@ -39,6 +40,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             format_args!("cluster[{index}]"),
             faults,
         );
+        balancing::cluster(cluster, index, faults);
     }
     for (index, site) in config.site.iter().enumerate() {
         timeouts(
@@ -61,6 +63,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
             format_args!("site[{index}]"),
             faults,
         );
+        balancing::site(site, index, faults);
         cors(
             site.cors.as_ref(),
             format_args!("site[{index}].cors"),
@@ -364,7 +367,7 @@ fn cors(cors: Option<&CorsConfig>, at: Table<'_>, faults: &mut Faults) {
     }
 }
 
-fn within<T: PartialOrd + Display>(
+pub(super) fn within<T: PartialOrd + Display>(
     value: T,
     range: RangeInclusive<T>,
     at: Table<'_>,
@@ -381,7 +384,7 @@ fn within<T: PartialOrd + Display>(
     }
 }
 
-fn positive(period: Period, at: Table<'_>, key: &str, faults: &mut Faults) {
+pub(super) fn positive(period: Period, at: Table<'_>, key: &str, faults: &mut Faults) {
     if period.is_zero() {
         faults.error(
             format!("{at}.{key}"),

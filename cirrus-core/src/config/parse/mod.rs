@@ -3,6 +3,7 @@
 //! text → [`tree`] (TOML or JSON, with places) → [`typed`] values, mistakes pruned and reported by [`settle`] →
 //! [`limits`] of single values. What needs several fields is found when the configuration is compiled.
 
+mod balancing;
 mod document;
 mod json;
 mod limits;

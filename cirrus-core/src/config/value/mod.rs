@@ -2,6 +2,7 @@
 //! itself back so that reading it again gives the same value.
 
 mod bound;
+mod hash_key;
 mod header;
 mod health_term;
 mod media;
@@ -14,6 +15,7 @@ mod period;
 mod rate;
 mod rate_key;
 mod redis;
+mod retry_on;
 mod secret;
 mod service;
 mod size;
@@ -23,6 +25,7 @@ mod text;
 mod web_origin;
 
 pub use bound::{PeriodBound, SizeBound};
+pub use hash_key::{HashKey, SplitKey};
 pub use header::{HeaderText, HeaderTitle};
 pub use health_term::HealthTerm;
 pub(crate) use health_term::is_name;
@@ -36,6 +39,7 @@ pub use period::Period;
 pub use rate::Rate;
 pub use rate_key::RateKey;
 pub use redis::RedisUrl;
+pub use retry_on::{HedgeAfter, RetryOn};
 pub use secret::Secret;
 pub use service::ServiceUrl;
 pub use size::Size;

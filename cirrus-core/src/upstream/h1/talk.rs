@@ -137,6 +137,19 @@ enum Sending {
     Refused,
 }
 
+// === impl Failed ===
+
+impl Failed {
+    /// The client's own body broke off before anything was sent.
+    pub(crate) fn upload(error: BoxError) -> Self {
+        Self {
+            why: Why::Upload(error),
+            silent: true,
+            body: None,
+        }
+    }
+}
+
 // === impl Talk ===
 
 impl Talk {

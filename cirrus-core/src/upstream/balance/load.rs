@@ -1,0 +1,205 @@
+//! What an endpoint has to do at the moment, and how fast it has been lately.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::chance;
+
+/// How fast an endpoint's bad moment is forgotten: after this time a third is left of it.
+const FORGET: Duration = Duration::from_secs(10);
+
+/// What a failure counts as, at least: who fails fast must not look quick.
+const FAILURE: Duration = Duration::from_secs(1);
+
+/// With what share of its requests an endpoint begins that starts slowly, in thousandths.
+const FIRST_SHARE: u32 = 100;
+
+/// One endpoint's load. Kept only where the policy asks for it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    born: Instant,
+    in_flight: AtomicUsize,
+    /// Nanoseconds, the bits of an `f64`.
+    latency: AtomicU64,
+    /// When that was noted, in nanoseconds after `born`.
+    noted: AtomicU64,
+    /// From when on its share grows, in nanoseconds after `born`, plus 1; 0 if it has its whole share.
+    grows_since: AtomicU64,
+    was_out: AtomicBool,
+}
+
+/// A request that an endpoint works on, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    load: Arc<Load>,
+    /// Of all endpoints of the cluster.
+    total: Arc<AtomicUsize>,
+}
+
+// === impl Load ===
+
+impl Load {
+    /// `is_late`: others were there before it.
+    pub(crate) fn new(is_late: bool) -> Self {
+        Self {
+            born: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            latency: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
+            grows_since: AtomicU64::new(u64::from(is_late)),
+            was_out: AtomicBool::new(false),
+        }
+    }
+
+    /// Requests it works on.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long a request would take as things stand: the peak of late, times those that are ahead of it.
+    pub(super) fn cost(&self) -> f64 {
+        self.latency_at(self.elapsed()) * (self.in_flight() + 1) as f64
+    }
+
+    /// It answered, after this time.
+    pub(crate) fn answered(&self, took: Duration) {
+        let now = self.elapsed();
+        let (took, known) = (took.as_nanos() as f64, self.latency_at(now));
+        // A peak counts at once; what is better only bit by bit, as `latency_at` forgets.
+        let latency = if took > known {
+            took
+        } else {
+            known + took * (1.0 - self.left(now))
+        };
+        self.latency.store(latency.to_bits(), Ordering::Relaxed);
+        self.noted.store(now, Ordering::Relaxed);
+    }
+
+    /// It did not answer.
+    pub(crate) fn failed(&self, took: Duration) {
+        self.answered(took.max(FAILURE));
+    }
+
+    /// Whether it is in or out: one that comes back starts slowly.
+    pub(crate) fn seen(&self, is_in: bool) {
+        if !is_in {
+            // Asked for every choice: mostly it is known.
+            if self.was_out.load(Ordering::Relaxed) {
+                return;
+            }
+            self.was_out.store(true, Ordering::Relaxed);
+        } else if self.was_out.load(Ordering::Relaxed) {
+            self.was_out.store(false, Ordering::Relaxed);
+            self.grows_since
+                .store(self.elapsed() + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it takes this one, while its share grows to the whole within `time`.
+    pub(super) fn takes(&self, time: Duration) -> bool {
+        let since = self.grows_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return true;
+        }
+        let grown = (self.elapsed() + 1).saturating_sub(since);
+        let whole = time.as_nanos() as u64;
+        if grown >= whole {
+            self.grows_since.store(0, Ordering::Relaxed);
+            return true;
+        }
+        let part = (u128::from(grown) * 1000 / u128::from(whole)) as u32;
+        chance::permille(part.max(FIRST_SHARE))
+    }
+
+    /// Time takes the edge off a peak, or else an endpoint that was slow once would never be asked again.
+    fn latency_at(&self, now: u64) -> f64 {
+        f64::from_bits(self.latency.load(Ordering::Relaxed)) * self.left(now)
+    }
+
+    fn left(&self, now: u64) -> f64 {
+        let since = now.saturating_sub(self.noted.load(Ordering::Relaxed));
+        (-(since as f64) / FORGET.as_nanos() as f64).exp()
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.born.elapsed().as_nanos() as u64
+    }
+}
+
+// === impl Busy ===
+
+impl Busy {
+    pub(crate) fn new(load: &Arc<Load>, total: &Arc<AtomicUsize>) -> Self {
+        load.in_flight.fetch_add(1, Ordering::Relaxed);
+        total.fetch_add(1, Ordering::Relaxed);
+        Self {
+            load: Arc::clone(load),
+            total: Arc::clone(total),
+        }
+    }
+
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.total.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(load: &Load) -> u64 {
+        (load.cost() / 1e6).round() as u64
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peak_counts_at_once_and_is_forgotten_in_time() {
+        let load = Load::new(false);
+        assert_eq!(millis(&load), 0);
+        load.answered(Duration::from_millis(100));
+        load.answered(Duration::from_millis(10));
+        assert_eq!(millis(&load), 100);
+        tokio::time::advance(FORGET).await;
+        assert_eq!(millis(&load), 37);
+        load.answered(Duration::from_millis(10));
+        assert!((37..=43).contains(&millis(&load)), "{}", millis(&load));
+        load.failed(Duration::from_millis(1));
+        assert_eq!(millis(&load), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_flight_is_given_back() {
+        let (load, total) = (Arc::new(Load::new(false)), Arc::default());
+        load.answered(Duration::from_millis(10));
+        let busy = (Busy::new(&load, &total), Busy::new(&load, &total));
+        assert_eq!((load.in_flight(), millis(&load)), (2, 30));
+        drop(busy);
+        assert_eq!((load.in_flight(), total.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_grows_to_the_whole() {
+        chance::seed(1);
+        let time = Duration::from_secs(100);
+        let share = |load: &Load| (0..10_000).filter(|_| load.takes(time)).count() / 100;
+        let load = Load::new(true);
+        assert!((8..=12).contains(&share(&load)), "{}", share(&load));
+        tokio::time::advance(time / 2).await;
+        assert!((48..=52).contains(&share(&load)), "{}", share(&load));
+        tokio::time::advance(time / 2).await;
+        assert_eq!(share(&load), 100);
+        load.seen(false);
+        load.seen(true);
+        assert!(share(&load) < 15);
+        assert_eq!(share(&Load::new(false)), 100);
+    }
+}
