@@ -3,11 +3,12 @@
 use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiskCacheConfig, FilesConfig,
-    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    CompressionConfig, ConcurrencyConfig, Config, CorsConfig, DiscoveryConfig, DiskCacheConfig,
+    DnsDiscoveryConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig,
+    LimitsConfig, ListenConfig, OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig, RegistryServiceConfig,
+    RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig,
+    SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,
@@ -320,6 +321,10 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RedisCacheConfig>(),
         keys_of::<CertificatesConfig>(),
         keys_of::<AccessLogConfig>(),
+        keys_of::<DiscoveryConfig>(),
+        keys_of::<DnsDiscoveryConfig>(),
+        keys_of::<RegistryConfig>(),
+        keys_of::<RegistryServiceConfig>(),
         keys_of::<ClusterConfig>(),
         keys_of::<OriginConfig>(),
         keys_of::<TimeoutsConfig>(),

@@ -10,7 +10,8 @@ use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights, Outage};
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::discovery::Discovery;
+use crate::discovery::Registry;
+use crate::discovery::feed::Feeds;
 use crate::downstream::Clients;
 use crate::metrics::{Cells, SiteCells, Sites};
 use crate::middleware::{AccessLog, Stack};
@@ -24,7 +25,10 @@ pub(crate) struct Engine {
     pub(crate) store: Option<Arc<dyn CacheStore>>,
     /// Removes from the store what operators and origins want removed.
     pub(crate) purger: Option<Purger>,
-    pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    /// The services whose endpoints are watched.
+    pub(crate) feeds: Option<Arc<Feeds>>,
+    /// Endpoints that operators and programs put in and take out.
+    pub(crate) registry: Option<Registry>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
     /// Whether the store can be asked.
@@ -80,7 +84,8 @@ impl Engine {
                 Purger::new(Doer::new(store, Box::new(meaning)), None)
             }),
             store,
-            discovery: None,
+            feeds: None,
+            registry: None,
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

@@ -1,11 +1,9 @@
 //! A named group of endpoints.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance::RoundRobin;
@@ -14,6 +12,7 @@ use super::h1::Times;
 use super::pool::{Keep, Transport};
 use super::slots::{Crowd, Slots};
 use crate::config::OriginProtocol;
+use crate::discovery::feed::{Feed, Report};
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Ejection, Passive};
 
@@ -25,8 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) service: Option<ServiceName>,
     pub(crate) rules: Rules,
     set: ArcSwap<Set>,
-    /// When discovery last spoke.
-    heard: Mutex<Option<Instant>>,
+    /// Where its endpoints come from, once somebody watches.
+    feed: OnceLock<Arc<Feed>>,
     /// Cancelled with the cluster, so that whoever feeds it need not wait to find out.
     pub(crate) life: CancellationToken,
 }
@@ -83,7 +82,7 @@ impl Cluster {
             service,
             rules,
             set,
-            heard: Mutex::default(),
+            feed: OnceLock::new(),
             life: CancellationToken::new(),
         }
     }
@@ -100,17 +99,19 @@ impl Cluster {
         // The rules may be others: those that are connected to in another way begin anew.
         let set = Set::new(&known.endpoints, &self.rules, Some(&known));
         self.set.store(Arc::new(set));
-        *self.heard.lock() = *before.heard.lock();
     }
 
-    /// Discovery spoke.
-    pub(crate) fn heard(&self) {
-        *self.heard.lock() = Some(Instant::now());
+    /// Has the endpoints that are known there, and keeps the watch on them going.
+    pub(crate) fn fed_by(&self, feed: Arc<Feed>) {
+        if let Some(known) = &*feed.subscribe().borrow() {
+            self.update(known);
+        }
+        let _ = self.feed.set(feed);
     }
 
-    /// How long ago discovery spoke, if it is asked and ever did.
-    pub(crate) fn age(&self) -> Option<Duration> {
-        self.heard.lock().map(|heard| heard.elapsed())
+    /// How discovery goes, if it is asked.
+    pub(crate) fn discovery(&self) -> Option<Report> {
+        self.feed.get().map(|feed| feed.report())
     }
 
     /// The next endpoint in turn that is neither ejected nor in `tried`.

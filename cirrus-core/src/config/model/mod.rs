@@ -6,6 +6,7 @@
 mod access;
 mod caching;
 mod content;
+mod discovery;
 mod disk;
 mod purging;
 mod shaping;
@@ -23,6 +24,7 @@ pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
+pub use discovery::{DiscoveryConfig, DnsDiscoveryConfig, RegistryConfig, RegistryServiceConfig};
 pub use disk::DiskCacheConfig;
 use ipnet::IpNet;
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
@@ -61,6 +63,10 @@ pub struct Config {
     pub certificates: CertificatesConfig,
     /// One line for every request.
     pub access_log: AccessLogConfig,
+    /// How the endpoints of clusters with a `service` are found.
+    pub discovery: DiscoveryConfig,
+    /// A table of endpoints that is changed through the admin API.
+    pub registry: Option<RegistryConfig>,
     /// Named groups of endpoints that routes refer to.
     pub cluster: Vec<Arc<ClusterConfig>>,
     /// What is served under which host names.
