@@ -33,7 +33,6 @@ const LARGEST: u64 = 64 << 20;
 /// Changes are noticed at once, or after 2 s where the file system tells nothing. A faulty file or list is an error, once
 /// for each change; other services of the same file are not touched by a faulty list.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct EndpointFile;
 
 /// One watch. All its reading blocks.

@@ -1,6 +1,6 @@
 //! A name server of one zone, whose records a test writes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,9 @@ use super::process::{free_address, new_directory};
 /// How often a server that starts is asked whether it is there, and how long between.
 const ATTEMPTS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often in a row it must answer with the new records.
+const STREAK: u32 = 8;
 
 /// NSD on a free port of the loopback interface, for the zone `test.`. Needs `nsd`.
 ///
@@ -61,14 +64,30 @@ impl NameServer {
         self.address
     }
 
-    /// Makes these the records of the zone, by names relative to it, and has them read.
+    /// Makes these the records of the zone, by names relative to it. If it runs, it answers with them from then on.
     ///
     /// # Panics
     ///
-    /// If they cannot be written.
+    /// If it does not take them.
     pub fn write(&mut self, records: &str) {
         self.write_zone(records);
-        self.signal("-HUP", false);
+        if self.child.is_none() {
+            return;
+        }
+        let mut streak = 0;
+        for attempt in 0..ATTEMPTS {
+            // A signal that comes while it reads is not another one: it is sent again.
+            if attempt % 50 == 0 && streak == 0 {
+                self.signal("-HUP", false);
+            }
+            streak = if self.is_current() { streak + 1 } else { 0 };
+            // For a moment the processes of before and of now both answer.
+            if streak == STREAK {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        panic!("nsd does not take the zone:\n{records}");
     }
 
     /// Ends it at once.
@@ -103,8 +122,9 @@ impl NameServer {
         self.serial += 1;
         let zone = format!(
             "$ORIGIN test.\n$TTL 0\n@ 0 IN SOA ns hostmaster {} 60 60 60 0\n@ 0 IN NS ns\n\
-             ns 0 IN A 127.0.0.1\n{records}",
-            self.serial
+             ns 0 IN A 127.0.0.1\nserial 0 IN A {}\n{records}",
+            self.serial,
+            self.serial_address()
         );
         let new = self.directory.join("new");
         std::fs::write(&new, zone).expect("a zone file");
@@ -145,7 +165,7 @@ impl NameServer {
             if !matches!(child.try_wait(), Ok(None)) {
                 return false;
             }
-            if self.answers() {
+            if self.is_current() {
                 return true;
             }
             std::thread::sleep(PAUSE);
@@ -153,16 +173,25 @@ impl NameServer {
         false
     }
 
-    /// Whether it says something to a question for `ns.test.`.
-    fn answers(&self) -> bool {
-        let ask = || -> std::io::Result<()> {
+    /// Whether it has the zone as it was written last.
+    fn is_current(&self) -> bool {
+        let ask = || -> std::io::Result<bool> {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
             socket.set_read_timeout(Some(PAUSE))?;
-            let question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02ns\x04test\x00\x00\x01\x00\x01";
+            let question = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\
+                             \x06serial\x04test\x00\x00\x01\x00\x01";
             socket.send_to(question, self.address)?;
-            socket.recv_from(&mut [0; 512]).map(drop)
+            let mut answer = [0; 512];
+            let length = socket.recv(&mut answer)?;
+            let serial = self.serial_address().octets();
+            Ok(answer[..length].windows(4).any(|part| part == serial))
         };
-        ask().is_ok()
+        ask().unwrap_or(false)
+    }
+
+    /// The address of a name that tells which version of the zone is in force.
+    fn serial_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits((126 << 24) | self.serial)
     }
 
     fn signal(&self, signal: &str, to_all: bool) {
