@@ -23,6 +23,7 @@ mod origin_http2;
 mod origin_tls;
 mod plug;
 mod proxy_protocol;
+mod registry;
 mod rewrite;
 mod shaping;
 mod upgrade;
