@@ -65,10 +65,10 @@ pub struct Config {
     pub access_log: AccessLogConfig,
     /// How the endpoints of clusters with a `service` are found.
     pub discovery: DiscoveryConfig,
-    /// A table of endpoints that is changed through the admin API.
-    pub registry: Option<RegistryConfig>,
     /// Named groups of endpoints that routes refer to.
     pub cluster: Vec<Arc<ClusterConfig>>,
+    /// A table of endpoints that is changed through the admin API.
+    pub registry: Option<RegistryConfig>,
     /// What is served under which host names.
     pub site: Vec<Arc<SiteConfig>>,
 
