@@ -36,9 +36,7 @@ impl StateDirectory {
     /// What was kept for a service, if that can be read.
     pub(crate) fn load(&self, service: &ServiceName) -> Option<Endpoints> {
         let path = self.path(service);
-        let kept = std::fs::read(&path)
-            .map_err(io::Error::from)
-            .and_then(|text| Ok(serde_json::from_slice::<Kept>(&text)?));
+        let kept = std::fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Kept>(&text)?));
         match kept {
             Ok(kept) => {
                 (kept.service == service.as_str()).then(|| kept.endpoints.into_iter().collect())
