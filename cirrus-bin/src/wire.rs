@@ -1,6 +1,7 @@
 //! The registry: what a configuration names, and the part of the program that does it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 #[cfg(feature = "redis")]
 use cirrus_cache::RedisStore;
@@ -9,8 +10,10 @@ use cirrus_core::config::{
     Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig, Faults,
     Format, OriginUrl, PurgeLogConfig, RedisCacheConfig, Size,
 };
+use cirrus_core::discovery::{Endpoint, Registry};
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
+use cirrus_discovery::{Dns, EndpointFile, Services};
 use cirrus_tls::{Chain, Folder, SelfSigned};
 use serde_json::{Value, json};
 
@@ -38,6 +41,11 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
     if let Some(log) = &config.cache.purge_log {
         builder = builder.purge_log(purge_log(log)?);
     }
+    let registry = registry(config)?;
+    builder = builder.discovery(services(config, registry.clone()));
+    if let Some(registry) = registry {
+        builder = builder.registry(registry);
+    }
     Ok(match certificates(&config.certificates)? {
         Some(chain) => builder.certs(chain),
         None => builder,
@@ -51,6 +59,49 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
         false,
         certificates.directory.is_some() || certificates.self_signed,
     )
+    // Which services may be named does not depend on what is in the registry.
+    .with_discovery(Arc::new(services(config, Some(Registry::new()))))
+}
+
+/// What finds endpoints, by the schemes of references.
+fn services(config: &Config, registry: Option<Registry>) -> Services {
+    let settings = &config.discovery.dns;
+    let dns = Dns::asking(settings.servers.iter().copied())
+        .with_ttl(settings.min_ttl.into(), settings.max_ttl.into())
+        .with_retry(settings.retry.into())
+        .with_timeout(settings.timeout.into());
+    let services = Services::default()
+        .with("dns", dns.clone())
+        .with("dns+srv", dns)
+        .with("file", EndpointFile);
+    match registry.filter(|_| config.registry.is_some()) {
+        Some(registry) => services.with("registry", registry),
+        None => services,
+    }
+}
+
+/// The registry with its first endpoints, if there is to be one.
+fn registry(config: &Config) -> Result<Option<Registry>, BoxError> {
+    let Some(settings) = &config.registry else {
+        return Ok(None);
+    };
+    let registry = match &settings.file {
+        Some(file) => Registry::open(file).map_err(|error| format!("`registry.file`: {error}"))?,
+        None => Registry::new(),
+    };
+    for service in &settings.service {
+        let endpoints = service.origin.iter().map(|origin| {
+            let endpoint = Endpoint::new(origin.url.clone()).with_weight(origin.weight);
+            match &origin.sni {
+                Some(sni) => endpoint.with_sni(sni.as_str()),
+                None => endpoint,
+            }
+        });
+        registry
+            .seed(&service.name, endpoints)
+            .map_err(|error| format!("`registry.file`: {error}"))?;
+    }
+    Ok(Some(registry))
 }
 
 /// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.

@@ -8,7 +8,12 @@
 //!
 //! Endpoints of services:
 //!
+//! * [`Services`]: sends each service to the backend that its scheme names: `dns://…`, `file://…`, and so on.
+//! * [`Dns`]: addresses (`dns://api.internal:8080`) or SRV records (`dns+srv://_http._tcp.api.internal`).
+//! * [`EndpointFile`]: lists in a file, watched.
 //! * [`Table`]: what the program itself says, service by service, and may change at any time.
+//!
+//! The registry that operators change is [`cirrus_core::discovery::Registry`].
 //!
 //! ```
 //! use cirrus_core::discovery::{Endpoint, Endpoints};
@@ -31,13 +36,20 @@
 //! # }
 //! ```
 
+mod dns;
+mod endpoint_file;
 mod file;
 mod fixed;
 mod proxy;
+mod reference;
 mod reuse;
+mod services;
 mod table;
 
+pub use dns::Dns;
+pub use endpoint_file::EndpointFile;
 pub use file::{File, FileError};
 pub use fixed::Fixed;
 pub use proxy::proxy_to;
+pub use services::{Services, UnknownScheme};
 pub use table::{Table, UnknownService};

@@ -289,3 +289,29 @@ fn a_redis_that_cannot_be_one() {
         "#
     ));
 }
+
+#[test]
+fn services_that_nobody_can_find() {
+    let told = |service: &str, rest: &str| {
+        checked(&format!(
+            "{rest}\n[[cluster]]\nname = \"a\"\nservice = \"{service}\"\n\
+             [[site]]\nhosts = [\"*\"]\ncluster = \"a\"\n"
+        ))
+    };
+    let known = "a service is written `dns://…`, `dns+srv://…`, `file://…`";
+    let unknown = told("dsn://api.internal", "");
+    assert!(unknown.contains("cluster[0].service"), "{unknown}");
+    let wanted = format!("the scheme `dsn` is unknown: {known}");
+    assert!(unknown.contains(&wanted), "{unknown}");
+    assert!(told("payment", "").contains("there is no scheme: "));
+    assert!(told("dns://10.0.0.1:80", "").contains("an address is not looked up"));
+    assert!(told("registry://payment", "").contains("the scheme `registry` is unknown"));
+    for (service, rest) in [
+        ("dns://api.internal:8080", ""),
+        ("dns+srv://_http._tcp.api.internal", ""),
+        ("registry://payment", "[registry]"),
+    ] {
+        let good = told(service, rest);
+        assert!(good.contains("status 0"), "{good}");
+    }
+}

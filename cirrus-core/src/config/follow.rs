@@ -96,7 +96,6 @@ impl Follower {
 
     /// Follows until draining begins.
     pub(crate) async fn run(self: Arc<Self>, engine: Arc<Engine>) {
-        self.watch_services(&engine);
         let mut wait = Backoff::new();
         loop {
             let mut updates = self.source.watch();
@@ -197,8 +196,8 @@ impl Follower {
     }
 
     /// Watches the services of clusters that are new.
-    fn watch_services(self: &Arc<Self>, engine: &Arc<Engine>) {
-        let Some(source) = &engine.discovery else {
+    pub(crate) fn watch_services(self: &Arc<Self>, engine: &Arc<Engine>) {
+        let Some(feeds) = &engine.feeds else {
             return;
         };
         let snapshot = engine.live.now();
@@ -216,12 +215,11 @@ impl Follower {
                 continue;
             }
             watched.insert(Arc::clone(&named.cluster.name), Weak::clone(&cluster));
-            self.tasks.spawn(discovery::run(
-                Arc::clone(source),
-                service.clone(),
-                cluster,
-                self.drain.clone(),
-            ));
+            let feed = feeds.follow(service);
+            let endpoints = feed.subscribe();
+            named.cluster.fed_by(feed);
+            self.tasks
+                .spawn(discovery::run(endpoints, cluster, self.drain.clone()));
         }
     }
 }
@@ -287,6 +285,8 @@ fn warn_of_restart(started: &Config, before: &Config, now: &Config) {
                 other.limits.handshake_time != now.limits.handshake_time,
             ),
             ("cache", at_start(other) != at_start(now)),
+            ("discovery", other.discovery != now.discovery),
+            ("registry", other.registry != now.registry),
             ("certificates", other.certificates != now.certificates),
             ("access_log", other.access_log != now.access_log),
         ]

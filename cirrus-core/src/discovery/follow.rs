@@ -1,54 +1,33 @@
-//! Drives one watch on a service: its cluster always has the last good endpoints.
+//! Gives a cluster the endpoints of its service.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
-use futures_util::StreamExt;
+use tokio::sync::watch;
 
-use super::{Discovery, ServiceName};
-use crate::config::Backoff;
+use super::Endpoints;
 use crate::server::Drain;
 use crate::upstream::Cluster;
 
-/// Follows a service until its cluster is gone or draining begins. An error changes nothing; an end is a new beginning.
+/// Passes on every change until the cluster is gone or draining begins.
 pub(crate) async fn run(
-    source: Arc<dyn Discovery>,
-    service: ServiceName,
+    mut endpoints: watch::Receiver<Option<Endpoints>>,
     cluster: Weak<Cluster>,
     drain: Drain,
 ) {
     let Some(life) = cluster.upgrade().map(|cluster| cluster.life.clone()) else {
         return;
     };
-    let mut wait = Backoff::new();
     loop {
-        let mut updates = source.watch(&service);
-        loop {
-            let update = tokio::select! {
-                update = updates.next() => update,
-                () = drain.begun() => return,
-                () = life.cancelled() => return,
-            };
-            let Some(cluster) = cluster.upgrade() else {
-                return;
-            };
-            match update {
-                Some(Ok(endpoints)) => {
-                    wait = Backoff::new();
-                    tracing::debug!(%service, endpoints = endpoints.len(), "discovery spoke");
-                    cluster.update(&endpoints);
-                    cluster.heard();
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(%service, %error, "discovery failed; the last known endpoints stay");
-                    if wait.rest(&drain).await.is_err() {
-                        return;
-                    }
-                }
-                None => break,
-            }
+        tokio::select! {
+            changed = endpoints.changed() => if changed.is_err() { return },
+            () = drain.begun() => return,
+            () = life.cancelled() => return,
         }
-        if wait.rest(&drain).await.is_err() {
-            return;
+        let present = endpoints.borrow_and_update().clone();
+        match (cluster.upgrade(), present) {
+            (Some(cluster), Some(present)) => cluster.update(&present),
+            (None, _) => return,
+            (_, None) => {}
         }
     }
 }

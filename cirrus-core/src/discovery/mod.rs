@@ -1,13 +1,19 @@
 //! Finds the endpoints of services.
 
 mod endpoint;
+pub(crate) mod feed;
 pub(crate) mod follow;
+mod record;
+mod registry;
+pub(crate) mod state;
 
 pub use endpoint::{Endpoint, Endpoints, ServiceName};
+pub use registry::{Condition, Entries, Registry, RegistryError};
 
 use std::sync::Arc;
 
 use crate::Updates;
+use crate::error::BoxError;
 
 /// Finds the endpoints of a service.
 ///
@@ -22,10 +28,24 @@ pub trait Discovery: Send + Sync + 'static {
     /// load and pooled connections survive an update. An empty set means "known, but nobody is there";
     /// an unknown service is an error. Dropping the stream ends the watch.
     fn watch(&self, service: &ServiceName) -> Updates<Endpoints>;
+
+    /// Whether it makes sense to name this service: a matter of words alone, nobody is asked. By default everything does.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the name, for whoever wrote the configuration.
+    fn check(&self, service: &ServiceName) -> Result<(), BoxError> {
+        let _ = service;
+        Ok(())
+    }
 }
 
 impl<D: Discovery + ?Sized> Discovery for Arc<D> {
     fn watch(&self, service: &ServiceName) -> Updates<Endpoints> {
         (**self).watch(service)
+    }
+
+    fn check(&self, service: &ServiceName) -> Result<(), BoxError> {
+        (**self).check(service)
     }
 }

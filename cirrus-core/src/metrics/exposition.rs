@@ -12,6 +12,7 @@ use super::cells::{BOUNDS, Cells, Counter, Durations};
 use super::health::Health;
 use super::names::{self, Metric};
 use crate::cache::CacheOutcome;
+use crate::discovery::feed::Report;
 use crate::middleware::access::Reason;
 use crate::server::admin::State;
 use crate::upstream::RetryReason;
@@ -32,7 +33,7 @@ struct Snapshot {
     numbers: Vec<(Metric, Kind, f64)>,
     requests: Vec<(String, usize, usize, u64)>,
     bytes: Vec<(String, u64)>,
-    clusters: Vec<(String, usize, usize, Option<f64>)>,
+    clusters: Vec<(String, usize, usize, Option<Report>)>,
     durations: Vec<Histogram>,
     access_refused: Vec<(&'static str, u64)>,
     retries: Vec<(&'static str, u64)>,
@@ -75,12 +76,7 @@ impl Snapshot {
         let live = engine.live.now();
         let clusters = live.all_clusters().map(|cluster| {
             let (all, up) = cluster.count();
-            (
-                cluster.name.to_string(),
-                up,
-                all - up,
-                cluster.age().map(|age| age.as_secs_f64()),
-            )
+            (cluster.name.to_string(), up, all - up, cluster.discovery())
         });
         Self {
             numbers: numbers(state),
@@ -368,16 +364,37 @@ impl Scrape {
                 one(&mut endpoints, &labels, ConstGauge::new(*count as u64))?;
             }
         }
-        let mut ages = describe(encoder, names::DISCOVERY_AGE, MetricType::Gauge)?;
-        for (cluster, age) in clusters
-            .iter()
-            .filter_map(|(cluster, _, _, age)| Some((cluster, (*age)?)))
-        {
+        self.discovery(encoder)
+    }
+
+    fn discovery(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let clusters = self.0.clusters.iter();
+        let watched: Vec<_> = clusters
+            .filter_map(|(cluster, _, _, report)| Some((cluster, report.as_ref()?)))
+            .collect();
+        let label = |cluster: &String| [("cluster", cluster.clone())];
+        let mut errors = describe(encoder, names::DISCOVERY_ERRORS, MetricType::Counter)?;
+        for (cluster, report) in &watched {
             one(
-                &mut ages,
-                &[("cluster", cluster.clone())],
-                ConstGauge::new(age),
+                &mut errors,
+                &label(cluster),
+                ConstCounter::new(report.errors),
             )?;
+        }
+        let mut failing = describe(encoder, names::DISCOVERY_FAILING, MetricType::Gauge)?;
+        for (cluster, report) in &watched {
+            let is_failing = u64::from(report.error.is_some());
+            one(&mut failing, &label(cluster), ConstGauge::new(is_failing))?;
+        }
+        let mut ages = describe(encoder, names::DISCOVERY_AGE, MetricType::Gauge)?;
+        for (cluster, report) in &watched {
+            if let Some(age) = report.age() {
+                one(
+                    &mut ages,
+                    &label(cluster),
+                    ConstGauge::new(age.as_secs_f64()),
+                )?;
+            }
         }
         Ok(())
     }

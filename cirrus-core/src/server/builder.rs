@@ -22,7 +22,9 @@ use crate::body::Request;
 use crate::cache::{CacheStore, Flights, Outage, PurgeLog, Purges};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Abilities, Compiler, Config, ConfigSource, Follower, Live};
-use crate::discovery::Discovery;
+use crate::discovery::feed::Feeds;
+use crate::discovery::state::StateDirectory;
+use crate::discovery::{Discovery, Registry};
 use crate::downstream::CertProvider;
 use crate::downstream::listen::BindError;
 use crate::error::BoxError;
@@ -46,6 +48,7 @@ pub struct Server;
 pub struct Builder {
     config: Arc<dyn ConfigSource>,
     discovery: Option<Arc<dyn Discovery>>,
+    registry: Option<Registry>,
     store: Option<Arc<dyn CacheStore>>,
     purge_log: Option<Arc<dyn PurgeLog>>,
     certs: Option<Arc<dyn CertProvider>>,
@@ -68,6 +71,14 @@ pub enum StartError {
     #[error("cannot open the access log {}: {source}", path.display())]
     AccessLog {
         /// The file; empty for standard output.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The directory for the endpoints of services cannot be had.
+    #[error("cannot use the directory of discovery.state, {}: {source}", path.display())]
+    State {
+        /// The directory.
         path: std::path::PathBuf,
         /// What is wrong with it.
         source: std::io::Error,
@@ -96,6 +107,7 @@ impl Server {
         Builder {
             config: Arc::new(Nothing),
             discovery: None,
+            registry: None,
             store: None,
             purge_log: None,
             certs: None,
@@ -118,6 +130,14 @@ impl Builder {
     /// What finds the endpoints of clusters that name a `service`. By default such clusters are faults.
     pub fn discovery(mut self, discovery: impl Discovery) -> Self {
         self.discovery = Some(Arc::new(discovery));
+        self
+    }
+
+    /// A table of endpoints that the admin listener offers for change, at `/api/v1/registry`. By default there is none.
+    ///
+    /// Give it to [`discovery`](Self::discovery) too, by itself or among others.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
         self
     }
 
@@ -210,7 +230,10 @@ impl Builder {
 
     async fn parts(self, workers: Option<usize>) -> Result<Parts, StartError> {
         let (tasks, background) = (Tasks::default(), Drain::default());
-        let abilities = Abilities::new(self.discovery.is_some(), self.certs.is_some());
+        let mut abilities = Abilities::new(false, self.certs.is_some());
+        if let Some(discovery) = &self.discovery {
+            abilities = abilities.with_discovery(Arc::clone(discovery));
+        }
         // Counters of sites are made while compiling, so the number of workers has to be known before.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let sites = Arc::new(Sites::new(workers.unwrap_or(threads)));
@@ -233,6 +256,16 @@ impl Builder {
             }
         })?;
         let live = Arc::new(Live::new(first));
+        let state = config.discovery.state.as_deref().map(|path| {
+            StateDirectory::open(path).map_err(|source| StartError::State {
+                path: path.to_owned(),
+                source,
+            })
+        });
+        let state = state.transpose()?;
+        let feeds = self
+            .discovery
+            .map(|source| Feeds::new(source, state, tasks.clone(), background.clone()));
         let purges = Arc::new(Purges::new(Arc::clone(&self.clock)));
         let (store, purge_log) = (self.store, self.purge_log);
         let purging = purging::begin(store, purge_log, &live, &purges, &tasks, &background).await;
@@ -242,7 +275,8 @@ impl Builder {
             store: purging.store,
             purger: purging.purger,
             purges,
-            discovery: self.discovery,
+            feeds,
+            registry: self.registry,
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),
@@ -281,6 +315,8 @@ impl std::fmt::Debug for Builder {
 impl Parts {
     /// Begins what runs in the background.
     pub(super) fn begin(&self) {
+        // Before anybody is served: what is known from before is there at once.
+        self.follower.watch_services(&self.engine);
         self.tasks
             .spawn(Arc::clone(&self.follower).run(Arc::clone(&self.engine)));
         let guard = Guard::new(

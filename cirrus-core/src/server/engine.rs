@@ -10,7 +10,8 @@ use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights, Outage, Purges};
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::discovery::Discovery;
+use crate::discovery::Registry;
+use crate::discovery::feed::Feeds;
 use crate::downstream::Clients;
 use crate::health::Checks;
 use crate::metrics::{Cells, SiteCells, Sites};
@@ -27,7 +28,10 @@ pub(crate) struct Engine {
     pub(crate) purger: Option<Purger>,
     /// What was purged here that other edges need not have heard of.
     pub(crate) purges: Arc<Purges>,
-    pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    /// The services whose endpoints are watched.
+    pub(crate) feeds: Option<Arc<Feeds>>,
+    /// Endpoints that operators and programs put in and take out.
+    pub(crate) registry: Option<Registry>,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
     /// Whether the store can be asked.
@@ -88,7 +92,8 @@ impl Engine {
             }),
             store,
             purges,
-            discovery: None,
+            feeds: None,
+            registry: None,
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

@@ -17,6 +17,7 @@ pub mod certs;
 mod client;
 pub mod config_suite;
 pub mod discovery_suite;
+pub mod nsd;
 mod origin;
 pub mod pieces;
 pub mod process;

@@ -194,11 +194,11 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_address() -> io::Result<SocketAddr> {
+pub(super) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-fn new_directory() -> io::Result<PathBuf> {
+pub(super) fn new_directory() -> io::Result<PathBuf> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
     let name = format!("cirrus-redis-{}-{number}", std::process::id());

@@ -1,14 +1,12 @@
 //! A named group of endpoints.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balance::{self, Busy, Load, Member, Order, Plan, Sticky, Subset, Wanted};
@@ -19,6 +17,7 @@ use super::pool::{Keep, Transport};
 use super::slots::{Crowd, Slots};
 use crate::body::Request;
 use crate::config::{HashKey, OriginProtocol};
+use crate::discovery::feed::{Feed, Report};
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
 use crate::health::{Breaker, Ejection, Passive, Watching};
 use crate::middleware::Context;
@@ -34,12 +33,12 @@ pub(crate) struct Cluster {
     /// So few endpoints are up that all are asked.
     panicking: AtomicBool,
     breaker: Option<Arc<Breaker>>,
-    /// When discovery last spoke.
-    heard: Mutex<Option<Instant>>,
     /// What its endpoints have in flight, if that is counted.
     total: Arc<AtomicUsize>,
     /// What may be sent again.
     pub(crate) ledger: Ledger,
+    /// Where its endpoints come from, once somebody watches.
+    feed: OnceLock<Arc<Feed>>,
     /// Cancelled with the cluster, so that whoever feeds it need not wait to find out.
     pub(crate) life: CancellationToken,
 }
@@ -119,9 +118,9 @@ impl Cluster {
             set: ArcSwap::from_pointee(set),
             panicking: AtomicBool::new(false),
             breaker,
-            heard: Mutex::default(),
             total,
             ledger: Ledger::new(),
+            feed: OnceLock::new(),
             life: CancellationToken::new(),
         }
     }
@@ -165,17 +164,19 @@ impl Cluster {
         // The rules may be others: those that are connected to in another way begin anew.
         let set = Set::new(&known.endpoints, &self.rules, &self.total, Some(&known));
         self.set.store(Arc::new(set));
-        *self.heard.lock() = *before.heard.lock();
     }
 
-    /// Discovery spoke.
-    pub(crate) fn heard(&self) {
-        *self.heard.lock() = Some(Instant::now());
+    /// Has the endpoints that are known there, and keeps the watch on them going.
+    pub(crate) fn fed_by(&self, feed: Arc<Feed>) {
+        if let Some(known) = &*feed.subscribe().borrow() {
+            self.update(known);
+        }
+        let _ = self.feed.set(feed);
     }
 
-    /// How long ago discovery spoke, if it is asked and ever did.
-    pub(crate) fn age(&self) -> Option<Duration> {
-        self.heard.lock().map(|heard| heard.elapsed())
+    /// How discovery goes, if it is asked.
+    pub(crate) fn discovery(&self) -> Option<Report> {
+        self.feed.get().map(|feed| feed.report())
     }
 
     /// What a request brings with it for the choice.

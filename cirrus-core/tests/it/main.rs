@@ -26,6 +26,7 @@ mod origin_http2;
 mod origin_tls;
 mod plug;
 mod proxy_protocol;
+mod registry;
 mod retries;
 mod rewrite;
 mod shaping;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 /// Watches the directory of a file: the file itself may be replaced by another one.
 #[derive(Debug)]
-pub(super) struct Hints {
+pub(crate) struct Hints {
     directory: PathBuf,
     name: OsString,
     changed: Arc<Notify>,
@@ -23,7 +23,7 @@ pub(super) struct Hints {
 
 impl Hints {
     /// None come before [`renew`](Self::renew).
-    pub(super) fn on(directory: &Path, name: &OsStr) -> Self {
+    pub(crate) fn on(directory: &Path, name: &OsStr) -> Self {
         Self {
             directory: directory.to_owned(),
             name: name.to_owned(),
@@ -34,7 +34,7 @@ impl Hints {
     }
 
     /// Watches the directory that is there now (blocking): one that was replaced is another one.
-    pub(super) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         let watched = self.watch();
         if let Err(error) = &watched {
             let directory = self.directory.display();
@@ -44,7 +44,7 @@ impl Hints {
     }
 
     /// Whether notifications may be expected.
-    pub(super) fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.active
     }
 
@@ -53,7 +53,7 @@ impl Hints {
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub(super) async fn next(&self) {
+    pub(crate) async fn next(&self) {
         self.changed.notified().await;
     }
 

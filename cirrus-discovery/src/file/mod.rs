@@ -6,6 +6,8 @@ mod reader;
 mod tests;
 mod watch;
 
+pub(crate) use hints::Hints;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use crate::config::faults::Faults;
 use crate::config::model::{ClusterConfig, Config, OriginProtocol, PoolConfig, SendProxyProtocol};
 use crate::discovery::ServiceName;
 
-pub(super) fn clusters(config: &Config, abilities: Abilities, faults: &mut Faults) {
+pub(super) fn clusters(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, cluster) in config.cluster.iter().enumerate() {
         let path = format!("cluster[{index}]");
@@ -88,7 +88,7 @@ fn cluster_endpoints(
     config: &Config,
     cluster: &ClusterConfig,
     path: &str,
-    abilities: Abilities,
+    abilities: &Abilities,
     faults: &mut Faults,
 ) {
     match &cluster.service {
@@ -109,11 +109,23 @@ fn cluster_endpoints(
         Some(service) if !abilities.discovery => {
             faults.error(format!("{path}.service"), Some(service.clone()), "this program has no service discovery; write the endpoints as `[[cluster.origin]]`");
         }
-        Some(_) => {}
+        Some(service) => named(service, path, abilities, faults),
         None if cluster.origin.is_empty() => {
             faults.error(path, None, "the cluster has no endpoints: give it at least one `[[cluster.origin]]`, or a `service`");
         }
         None => origins(config, &cluster.origin, &format!("{path}.origin"), faults),
+    }
+}
+
+/// Whether the discovery knows what is meant.
+fn named(service: &str, path: &str, abilities: &Abilities, faults: &mut Faults) {
+    let name = ServiceName::new(service);
+    let wrong = name
+        .zip(abilities.services.as_ref())
+        .and_then(|(name, discovery)| discovery.check(&name).err());
+    if let Some(wrong) = wrong {
+        let value = Some(service.to_owned());
+        faults.error(format!("{path}.service"), value, wrong.to_string());
     }
 }
 

@@ -8,10 +8,12 @@ mod content;
 mod health;
 mod origins;
 mod peers;
+mod registry;
 mod site;
 mod upstream_tls;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,17 +22,20 @@ use foldhash::fast::RandomState;
 use super::faults::Faults;
 use super::model::{Config, SiteConfig};
 use super::parse::check_values;
+use crate::discovery::Discovery;
 use clusters::clusters;
 use site::SiteCheck;
 
 /// What the program that runs the configuration can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Abilities {
     /// It has a service discovery: clusters may name a `service`.
     pub discovery: bool,
     /// It has certificates: listeners may have `tls`.
     pub certificates: bool,
+    /// What knows which services may be named.
+    services: Option<Arc<dyn Discovery>>,
 }
 
 // === impl Abilities ===
@@ -42,7 +47,25 @@ impl Abilities {
         Self {
             discovery,
             certificates,
+            services: None,
         }
+    }
+
+    /// With a discovery that is asked which services may be named.
+    #[must_use]
+    pub fn with_discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
+        self.discovery = true;
+        self.services = Some(discovery);
+        self
+    }
+}
+
+impl fmt::Debug for Abilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Abilities")
+            .field("discovery", &self.discovery)
+            .field("certificates", &self.certificates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -51,7 +74,7 @@ impl Abilities {
 pub fn check(config: &Config, abilities: Abilities) -> Faults {
     let mut faults = Faults::default();
     check_values(config, &mut faults);
-    structure(config, abilities, &mut faults);
+    structure(config, &abilities, &mut faults);
     if let Some(document) = &config.document.0 {
         faults.locate(document);
     }
@@ -71,7 +94,7 @@ pub(in crate::config) fn check_after(
     }
     let mut faults = Faults::default();
     check_values(config, &mut faults);
-    around_sites(config, abilities, &mut faults);
+    around_sites(config, &abilities, &mut faults);
     let known = SameSites::of(before);
     let names = cluster_names(config);
     for (index, site) in config.site.iter().enumerate() {
@@ -86,7 +109,7 @@ pub(in crate::config) fn check_after(
 }
 
 /// How the values belong together.
-pub(in crate::config) fn structure(config: &Config, abilities: Abilities, faults: &mut Faults) {
+pub(in crate::config) fn structure(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     around_sites(config, abilities, faults);
     let names = cluster_names(config);
     for index in 0..config.site.len() {
@@ -94,9 +117,10 @@ pub(in crate::config) fn structure(config: &Config, abilities: Abilities, faults
     }
 }
 
-fn around_sites(config: &Config, abilities: Abilities, faults: &mut Faults) {
+fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     listeners(config, abilities, faults);
     clusters(config, abilities, faults);
+    registry::registry(config, faults);
     hosts(config, faults);
     peers::peers(config, faults);
 }
@@ -143,7 +167,7 @@ pub(in crate::config) fn site_name(site: &SiteConfig) -> String {
         .unwrap_or_default()
 }
 
-fn listeners(config: &Config, abilities: Abilities, faults: &mut Faults) {
+fn listeners(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     let mut seen: HashMap<SocketAddr, String> = HashMap::new();
     let listeners = config
         .listen

@@ -51,8 +51,8 @@ impl Compiler {
         now: Timestamp,
     ) -> Result<(Snapshot, Faults), Faults> {
         let faults = match before {
-            Some(before) => check::check_after(&config, &before.config, self.abilities),
-            None => check::check(&config, self.abilities),
+            Some(before) => check::check_after(&config, &before.config, self.abilities.clone()),
+            None => check::check(&config, self.abilities.clone()),
         };
         if faults.is_fatal() {
             return Err(faults);

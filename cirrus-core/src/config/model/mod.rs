@@ -7,6 +7,7 @@ mod access;
 mod balance;
 mod caching;
 mod content;
+mod discovery;
 mod disk;
 mod health;
 mod peers;
@@ -29,6 +30,7 @@ pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
+pub use discovery::{DiscoveryConfig, DnsDiscoveryConfig, RegistryConfig, RegistryServiceConfig};
 pub use disk::DiskCacheConfig;
 pub use health::{
     AtLeastConfig, BodyMatchConfig, BreakerConfig, CheckConfig, CheckKind, CheckState, HealthConfig,
@@ -71,8 +73,12 @@ pub struct Config {
     pub certificates: CertificatesConfig,
     /// One line for every request.
     pub access_log: AccessLogConfig,
+    /// How the endpoints of clusters with a `service` are found.
+    pub discovery: DiscoveryConfig,
     /// Named groups of endpoints that routes refer to.
     pub cluster: Vec<Arc<ClusterConfig>>,
+    /// A table of endpoints that is changed through the admin API.
+    pub registry: Option<RegistryConfig>,
     /// What is served under which host names.
     pub site: Vec<Arc<SiteConfig>>,
 

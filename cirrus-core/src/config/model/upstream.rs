@@ -19,7 +19,7 @@ pub struct ClusterConfig {
     /// Endpoints written down here. Either these or `service`.
     #[serde(default)]
     pub origin: Vec<OriginConfig>,
-    /// A service whose endpoints the program's service discovery finds. Either this or `origin`.
+    /// A service whose endpoints are found, such as `"dns://api.internal:8080"`. Either this or `origin`.
     #[serde(default)]
     pub service: Option<String>,
     /// The version of HTTP that its endpoints are spoken to in.

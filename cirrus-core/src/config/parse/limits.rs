@@ -4,8 +4,8 @@ use super::balancing;
 use crate::config::faults::Faults;
 use crate::config::model::{
     BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, CorsConfig,
-    DiskCacheConfig, HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    DiskCacheConfig, DnsDiscoveryConfig, HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig,
+    RedirectConfig, RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -22,6 +22,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
     limits(&config.limits, faults);
     cache(&config.cache, faults);
     admin(config, faults);
+    dns(&config.discovery.dns, faults);
     for (index, cluster) in config.cluster.iter().enumerate() {
         timeouts(
             &cluster.timeouts,
@@ -353,6 +354,17 @@ fn shaping(
     if let Some(deadline) = deadline.0 {
         positive(deadline, at, "deadline", faults);
     }
+}
+
+fn dns(dns: &DnsDiscoveryConfig, faults: &mut Faults) {
+    let at = format_args!("discovery.dns");
+    let (least, hour) = (Period::millis(100), Period::secs(3600));
+    within(dns.min_ttl, least..=hour, at, "min_ttl", faults);
+    let longest = Period::secs(86_400);
+    within(dns.max_ttl, dns.min_ttl..=longest, at, "max_ttl", faults);
+    within(dns.retry, least..=hour, at, "retry", faults);
+    let patience = Period::millis(10)..=Period::secs(60);
+    within(dns.timeout, patience, at, "timeout", faults);
 }
 
 fn cors(cors: Option<&CorsConfig>, at: Table<'_>, faults: &mut Faults) {

@@ -163,7 +163,7 @@ fn check(config: &Config, tree: &Tree, faults: &mut Faults) {
     check_values(config, &mut found);
     if faults.is_fatal() {
         // Nobody will compile this: what else is wrong with it is said now. What the program can do is not asked.
-        structure(config, Abilities::new(true, true), &mut found);
+        structure(config, &Abilities::new(true, true), &mut found);
     }
     let wrong: Vec<String> = faults.iter().map(|fault| fault.path.clone()).collect();
     for mut fault in found {

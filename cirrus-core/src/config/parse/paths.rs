@@ -17,7 +17,13 @@ impl Config {
             .directory
             .iter_mut()
             .chain(&mut self.access_log.file)
-            .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path));
+            .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path))
+            .chain(&mut self.discovery.state)
+            .chain(
+                self.registry
+                    .iter_mut()
+                    .flat_map(|registry| &mut registry.file),
+            );
         single.for_each(|path| resolve(path, base));
         if let Some(log) = &mut self.cache.purge_log {
             resolve(&mut log.file, base);

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::answer::Problem;
+use super::numbered::refuse_pages;
 use super::route::Action;
 use crate::config::{AdminConfig, KeyHash};
 
@@ -58,6 +59,9 @@ impl Auth {
         match owner {
             None if is_needed && !(self.is_open && self.is_local) => return Err(self.refusal()),
             _ => {}
+        }
+        if changes && matches!(action, Action::Number(_)) {
+            refuse_pages(headers)?;
         }
         if changes && *method == Method::POST {
             refuse_forms(headers)?;

@@ -49,7 +49,7 @@ fn summary(cluster: &Cluster) -> Value {
         "up": up,
         "panic": cluster.is_panicking(),
         "breaker": cluster.breaker().map(|breaker| breaker.state()),
-        "discovery_age": cluster.age().map(|age| age.as_secs_f64()),
+        "discovery_age": cluster.discovery().and_then(|report| report.age()).map(|age| age.as_secs_f64()),
     })
 }
 

@@ -4,8 +4,10 @@ mod answer;
 mod auth;
 mod cache;
 mod clusters;
+mod numbered;
 mod prefetch;
 mod purge;
+mod registry;
 mod request;
 mod route;
 mod status;
@@ -25,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use self::answer::{Problem, json, text};
 use self::auth::Auth;
+use self::numbered::Verb;
 pub(super) use self::prefetch::Prefetches;
 use self::route::Action;
 use super::engine::Engine;
@@ -49,6 +52,8 @@ pub(crate) struct State {
     pub(crate) status: Arc<Status>,
     pub(crate) prefetches: Prefetches,
     auth: Auth,
+    /// The service that is changed by number.
+    legacy: Option<String>,
     drain: Drain,
 }
 
@@ -62,13 +67,17 @@ impl State {
         prefetches: Prefetches,
         drain: Drain,
     ) -> Arc<Self> {
-        let auth = Auth::new(engine.live.now().config.admin.as_ref());
+        let config = Arc::clone(&engine.live.now().config);
+        let auth = Auth::new(config.admin.as_ref());
+        let legacy = config.registry.as_ref();
+        let legacy = legacy.and_then(|registry| registry.legacy.clone());
         Arc::new(Self {
             engine,
             workers,
             status,
             prefetches,
             auth,
+            legacy,
             drain,
         })
     }
@@ -83,7 +92,10 @@ impl State {
         peer: SocketAddr,
     ) -> Result<Response, Problem> {
         let (head, body) = request.into_parts();
-        let found = route::find(&head.method, head.uri.path());
+        let found = match self.numbered().and_then(|_| Verb::of(head.uri.path())) {
+            Some(verb) => route::only_get(&head.method).map(|()| (Action::Number(verb), "")),
+            None => route::find(&head.method, head.uri.path()),
+        };
         // Whom nothing is told is not told either what there is.
         let action = found.as_ref().map_or(Action::Config, |(action, _)| *action);
         let who = self
@@ -105,6 +117,14 @@ impl State {
             Action::Cache => self.cache(),
             Action::Lookup => self.lookup(head.uri.query()).await,
             Action::Purge => self.purge(&request::read(body).await?, &who).await,
+            Action::Registry => self.registry_services(),
+            Action::RegistryRead => self.registry_read(id),
+            Action::RegistryPut => {
+                let body = request::read(body).await?;
+                self.registry_put(id, &head.headers, &body, &who).await
+            }
+            Action::RegistryDelete => self.registry_delete(id, &head.headers, &who).await,
+            Action::Number(verb) => self.by_number(verb, head.uri.query(), &who).await,
             Action::Prefetches => Ok(json(&self.prefetches.list())),
             Action::Prefetch => self.prefetches.begin(&request::read(body).await?, &who),
             Action::PrefetchState => self.prefetches.state(id),

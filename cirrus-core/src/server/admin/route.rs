@@ -4,6 +4,7 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::answer::Problem;
+use super::numbered::Verb;
 
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub(super) enum Action {
     Prefetch,
     PrefetchState,
     PrefetchCancel,
+    Registry,
+    RegistryRead,
+    RegistryPut,
+    RegistryDelete,
+    /// As the predecessor had it; found beside the others, and only where it is on.
+    Number(Verb),
 }
 
 /// An action, and what stands in the path where `{id}` does.
@@ -30,7 +37,7 @@ pub(super) type Found<'a> = (Action, &'a str);
 
 type Methods = &'static [(&'static str, Action)];
 
-/// `{id}` stands for one segment, the last.
+/// `{id}` stands for one segment, the last; `{path}` for all that is left.
 const ROUTES: &[(&str, Methods)] = &[
     ("/metrics", &[("GET", Action::Metrics)]),
     ("/healthz", &[("GET", Action::Health)]),
@@ -52,6 +59,15 @@ const ROUTES: &[(&str, Methods)] = &[
         &[
             ("GET", Action::PrefetchState),
             ("DELETE", Action::PrefetchCancel),
+        ],
+    ),
+    ("/api/v1/registry", &[("GET", Action::Registry)]),
+    (
+        "/api/v1/registry/{path}",
+        &[
+            ("GET", Action::RegistryRead),
+            ("PUT", Action::RegistryPut),
+            ("DELETE", Action::RegistryDelete),
         ],
     ),
 ];
@@ -78,11 +94,22 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Prob
 }
 
 fn matching<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    if let Some(prefix) = pattern.strip_suffix("{path}") {
+        return path.strip_prefix(prefix);
+    }
     match pattern.strip_suffix("{id}") {
         Some(prefix) => path
             .strip_prefix(prefix)
             .filter(|id| !id.is_empty() && !id.contains('/')),
         None => (pattern == path).then_some(""),
+    }
+}
+
+/// Whether it is GET or HEAD.
+pub(super) fn only_get(method: &Method) -> Result<(), Problem> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(not_allowed(&[("GET", Action::Health)])),
     }
 }
 
@@ -114,7 +141,12 @@ impl Action {
     }
 
     pub(super) fn changes_something(self) -> bool {
-        matches!(self, Self::Purge | Self::Prefetch | Self::PrefetchCancel)
+        match self {
+            Self::Purge | Self::Prefetch | Self::PrefetchCancel => true,
+            Self::RegistryPut | Self::RegistryDelete => true,
+            Self::Number(verb) => verb != Verb::Get,
+            _ => false,
+        }
     }
 }
 

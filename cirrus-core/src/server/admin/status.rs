@@ -8,6 +8,8 @@ use super::State;
 use super::answer::text;
 use crate::body::{Body, Response};
 use crate::config::Config;
+use crate::discovery::ServiceName;
+use crate::discovery::feed::Report;
 use crate::metrics;
 
 // === impl State ===
@@ -38,7 +40,11 @@ impl State {
             "sites": snapshot.sites.len(),
             "clusters": snapshot.all_clusters().map(|cluster| {
                 let (endpoints, up) = cluster.count();
-                json!({"name": &*cluster.name, "endpoints": endpoints, "up": up})
+                let mut told = json!({"name": &*cluster.name, "endpoints": endpoints, "up": up});
+                if let (Some(service), Some(report)) = (&cluster.service, cluster.discovery()) {
+                    told["discovery"] = discovery(service, &report);
+                }
+                told
             }).collect::<Vec<_>>(),
         })
     }
@@ -56,6 +62,19 @@ impl State {
             "config": masked(&snapshot.config),
         })
     }
+}
+
+/// How the endpoints of a cluster are found, and how old they are.
+fn discovery(service: &ServiceName, report: &Report) -> Value {
+    let mut told = json!({
+        "service": service.as_str(),
+        "age": report.age().map(|age| age.as_secs_f64()),
+        "restored": report.is_restored,
+        "error": report.error,
+        "errors": report.errors,
+    });
+    mask(&mut told);
+    told
 }
 
 /// The configuration without the hashes of passwords and keys: whoever has one can try words at leisure.

@@ -1,0 +1,156 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::Updates;
+use crate::discovery::Endpoint;
+
+/// A discovery that counts its watches and says what the test wants.
+#[derive(Default)]
+struct Counted {
+    begun: AtomicUsize,
+    open: Arc<AtomicUsize>,
+    senders: Mutex<Vec<mpsc::UnboundedSender<Result<Endpoints, BoxError>>>>,
+}
+
+struct Open(
+    Arc<AtomicUsize>,
+    mpsc::UnboundedReceiver<Result<Endpoints, BoxError>>,
+);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Counted {
+    fn say(&self, item: Result<Endpoints, BoxError>) {
+        self.senders.lock().last().unwrap().send(item).unwrap();
+    }
+
+    fn counts(&self) -> (usize, usize) {
+        (
+            self.begun.load(Ordering::Relaxed),
+            self.open.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Discovery for Counted {
+    fn watch(&self, _: &ServiceName) -> Updates<Endpoints> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.senders.lock().push(sender);
+        let open = Open(Arc::clone(&self.open), receiver);
+        Box::pin(stream::unfold(open, |mut open| async {
+            let item = open.1.recv().await?;
+            Some((item, open))
+        }))
+    }
+}
+
+fn one(number: u16) -> Endpoints {
+    let url = format!("http://10.0.0.{number}:80");
+    [Endpoint::new(url.parse().unwrap())].into_iter().collect()
+}
+
+fn name(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+fn feeds(source: &Arc<Counted>, state: Option<StateDirectory>) -> (Arc<Feeds>, Drain) {
+    let drain = Drain::default();
+    let source = Arc::clone(source) as Arc<dyn Discovery>;
+    (
+        Feeds::new(source, state, Tasks::default(), drain.clone()),
+        drain,
+    )
+}
+
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_has_one_watch_which_ends_with_the_last_who_follows() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let (one, other) = (feeds.follow(&name("a")), feeds.follow(&name("a")));
+    assert!(Arc::ptr_eq(&one, &other));
+    settle().await;
+    assert_eq!(source.counts(), (1, 1));
+    drop(one);
+    settle().await;
+    assert_eq!(source.counts(), (1, 1), "somebody still follows");
+    drop(other);
+    settle().await;
+    assert_eq!(source.counts(), (1, 0));
+    assert_eq!(feeds.len(), 0);
+    let _again = feeds.follow(&name("a"));
+    settle().await;
+    assert_eq!(source.counts(), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_told_and_change_nothing() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let feed = feeds.follow(&name("a"));
+    settle().await;
+    source.say(Ok(one(1)));
+    settle().await;
+    source.say(Err("broken".into()));
+    source.say(Err("broken".into()));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let report = feed.report();
+    assert_eq!(report.error.as_deref(), Some("broken"));
+    assert_eq!(report.errors, 2);
+    assert!(report.age().unwrap() >= Duration::from_secs(5));
+    assert_eq!(*feed.subscribe().borrow(), Some(one(1)));
+    source.say(Ok(one(2)));
+    settle().await;
+    assert_eq!(feed.report().error, None);
+    assert_eq!(*feed.subscribe().borrow(), Some(one(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_is_started_again() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let _feed = feeds.follow(&name("a"));
+    settle().await;
+    source.senders.lock().clear();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(source.counts(), (2, 1));
+}
+
+#[tokio::test]
+async fn what_was_known_is_there_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = || Some(StateDirectory::open(directory.path()).unwrap());
+    let source = Arc::new(Counted::default());
+    let (before, drain) = feeds(&source, state());
+    let feed = before.follow(&name("a"));
+    assert_eq!(*feed.subscribe().borrow(), None);
+    settle().await;
+    source.say(Ok(one(1)));
+    source.say(Ok(one(2)));
+    let mut endpoints = feed.subscribe();
+    let _ = endpoints.wait_for(|known| *known == Some(one(2))).await;
+    // What came last is written, however shortly before the end.
+    drain.begin();
+    assert!(before.tasks.ended(Duration::from_secs(10)).await);
+
+    let (after, _drain) = feeds(&source, state());
+    let feed = after.follow(&name("a"));
+    assert_eq!(*feed.subscribe().borrow(), Some(one(2)));
+    assert!(feed.report().is_restored);
+    settle().await;
+    source.say(Ok(one(2)));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!feed.report().is_restored);
+}

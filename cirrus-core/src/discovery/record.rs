@@ -1,0 +1,106 @@
+//! How endpoints are written: in files, registries and what is kept on the disk.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::Endpoint;
+use crate::config::OriginUrl;
+
+/// An endpoint as it is written in full.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    url: OriginUrl,
+    #[serde(default = "one")]
+    weight: u16,
+    #[serde(default)]
+    sni: Option<Arc<str>>,
+}
+
+fn one() -> u16 {
+    1
+}
+
+// === impl Endpoint ===
+
+/// A table with `url`, and perhaps `weight` and `sni`.
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = 2 + usize::from(self.sni.is_some());
+        let mut table = serializer.serialize_struct("Endpoint", fields)?;
+        table.serialize_field("url", &self.url)?;
+        table.serialize_field("weight", &self.weight)?;
+        if let Some(sni) = &self.sni {
+            table.serialize_field("sni", sni)?;
+        }
+        table.end()
+    }
+}
+
+/// A URL, or a table with `url`, and perhaps `weight` (1 by default) and `sni`. Other fields are faults.
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Either)
+    }
+}
+
+struct Either;
+
+impl<'de> Visitor<'de> for Either {
+    type Value = Endpoint;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a URL such as \"http://10.0.0.7:8080\", or a table with `url`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Endpoint, E> {
+        text.parse().map(Endpoint::new).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Endpoint, A::Error> {
+        let Written { url, weight, sni } = Written::deserialize(MapAccessDeserializer::new(map))?;
+        let endpoint = Endpoint::new(url).with_weight(weight);
+        Ok(match sni {
+            Some(sni) => endpoint.with_sni(sni),
+            None => endpoint,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_as_it_is_written() {
+        let url = "http://10.0.0.7:8080";
+        let endpoint = Endpoint::new(url.parse().unwrap()).with_weight(3);
+        for endpoint in [endpoint.clone(), endpoint.with_sni("a.example")] {
+            let text = serde_json::to_string(&endpoint).unwrap();
+            assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), endpoint);
+        }
+        let short: Endpoint = serde_json::from_str(&format!("{url:?}")).unwrap();
+        assert_eq!(short, Endpoint::new(url.parse().unwrap()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        for (text, told) in [
+            ("3", "or a table with `url`"),
+            ("\"10.0.0.7\"", "http"),
+            (
+                "{\"url\": \"http://a:1\", \"wieght\": 3}",
+                "unknown field `wieght`",
+            ),
+            ("{\"weight\": 3}", "missing field `url`"),
+            ("{\"url\": \"http://a:1\", \"weight\": 70000}", "70000"),
+        ] {
+            let error = serde_json::from_str::<Endpoint>(text).unwrap_err();
+            assert!(error.to_string().contains(told), "{text}: {error}");
+        }
+    }
+}
