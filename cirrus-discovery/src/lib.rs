@@ -9,6 +9,7 @@
 //! Endpoints of services:
 //!
 //! * [`Table`]: what the program itself says, service by service, and may change at any time.
+//! * [`Consul`](consul::Consul): what Consul knows, in all its datacentres.
 //!
 //! ```
 //! use cirrus_core::discovery::{Endpoint, Endpoints};
@@ -31,6 +32,7 @@
 //! # }
 //! ```
 
+pub mod consul;
 mod file;
 mod fixed;
 mod proxy;
@@ -40,4 +42,5 @@ mod table;
 pub use file::{File, FileError};
 pub use fixed::Fixed;
 pub use proxy::proxy_to;
-pub use table::{Table, UnknownService};
+pub use cirrus_core::discovery::UnknownService;
+pub use table::Table;

@@ -3,7 +3,7 @@
 mod endpoint;
 pub(crate) mod follow;
 
-pub use endpoint::{Endpoint, Endpoints, ServiceName};
+pub use endpoint::{Endpoint, Endpoints, ServiceName, UnknownService};
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub trait Discovery: Send + Sync + 'static {
     ///
     /// An error is an item, not the end. Endpoints keep their identity when weight or metadata change, so health,
     /// load and pooled connections survive an update. An empty set means "known, but nobody is there";
-    /// an unknown service is an error. Dropping the stream ends the watch.
+    /// an unknown service is an error, an [`UnknownService`]. Dropping the stream ends the watch.
     fn watch(&self, service: &ServiceName) -> Updates<Endpoints>;
 }
 
