@@ -39,8 +39,8 @@ mod proxy;
 mod reuse;
 mod table;
 
+pub use cirrus_core::discovery::UnknownService;
 pub use file::{File, FileError};
 pub use fixed::Fixed;
 pub use proxy::proxy_to;
-pub use cirrus_core::discovery::UnknownService;
 pub use table::Table;

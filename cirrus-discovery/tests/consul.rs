@@ -34,8 +34,7 @@ impl Fixture {
 
     fn add(&self, service: &str, address: &str, weight: u16, status: &str) {
         let weights = json!({ "Weights": { "Passing": weight, "Warning": 1 } });
-        self.server
-            .register_with(service, address, status, weights);
+        self.server.register_with(service, address, status, weights);
         self.put.lock().push((service.into(), address.into()));
     }
 }
@@ -52,7 +51,12 @@ impl DiscoveryFixture for Fixture {
         // Keeps the service known when nobody is there.
         self.add(service, "127.9.9.9:1", 1, "critical");
         for endpoint in endpoints {
-            self.add(service, endpoint.url.authority(), endpoint.weight, "passing");
+            self.add(
+                service,
+                endpoint.url.authority(),
+                endpoint.weight,
+                "passing",
+            );
         }
         let mine: Vec<(String, String)> = mine;
         for (_, address) in mine {
@@ -126,29 +130,29 @@ fn authorities(endpoints: &Endpoints) -> Vec<&str> {
 #[tokio::test]
 async fn a_killed_consul_is_an_error_until_it_is_back() {
     let mut server = ConsulServer::start("dc1");
-    server.register("payment", "10.0.0.1:80", "passing");
+    server.register("payment", "10.0.0.1:8080", "passing");
     let mut updates = watch(&server, "payment");
-    until(&mut updates, &["10.0.0.1:80"]).await;
+    until(&mut updates, &["10.0.0.1:8080"]).await;
     server.kill();
     let error = until_error(&mut updates).await;
     assert!(!error.is::<UnknownService>(), "{error}");
     server.restart();
-    server.register("payment", "10.0.0.2:80", "passing");
-    until(&mut updates, &["10.0.0.2:80"]).await;
+    server.register("payment", "10.0.0.2:8080", "passing");
+    until(&mut updates, &["10.0.0.2:8080"]).await;
 }
 
 #[tokio::test]
 async fn a_consul_that_stands_still_is_an_error_until_it_goes_on() {
     let server = ConsulServer::start("dc1");
-    server.register("payment", "10.0.0.1:80", "passing");
+    server.register("payment", "10.0.0.1:8080", "passing");
     let mut updates = watch(&server, "payment");
-    until(&mut updates, &["10.0.0.1:80"]).await;
+    until(&mut updates, &["10.0.0.1:8080"]).await;
     server.pause();
     let error = until_error(&mut updates).await;
     assert!(error.to_string().contains("does not answer"), "{error}");
     server.resume();
-    server.register("payment", "10.0.0.2:80", "passing");
-    until(&mut updates, &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    server.register("payment", "10.0.0.2:8080", "passing");
+    until(&mut updates, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
 }
 
 #[tokio::test]
@@ -156,66 +160,89 @@ async fn one_that_comes_back_empty_says_unknown_and_never_an_empty_set() {
     let mut server = ConsulServer::start("dc1");
     for number in 0..20 {
         // A high index, so that the new one's is below it.
-        server.register("other", &format!("10.0.1.{number}:80"), "passing");
+        server.register("other", &format!("10.0.1.{number}:8080"), "passing");
     }
-    server.register("payment", "10.0.0.1:80", "passing");
+    server.register("payment", "10.0.0.1:8080", "passing");
     let mut updates = watch(&server, "payment");
-    until(&mut updates, &["10.0.0.1:80"]).await;
+    until(&mut updates, &["10.0.0.1:8080"]).await;
     server.restart();
     let unknown = async {
         loop {
             match next(&mut updates).await {
                 Err(error) if error.is::<UnknownService>() => return,
                 Err(_) => {}
-                Ok(endpoints) => assert_eq!(authorities(&endpoints), ["10.0.0.1:80"]),
+                Ok(endpoints) => assert_eq!(authorities(&endpoints), ["10.0.0.1:8080"]),
             }
         }
     };
     timeout(LIMIT, unknown).await.expect("it is unknown");
-    server.register("payment", "10.0.0.3:80", "passing");
-    until(&mut updates, &["10.0.0.3:80"]).await;
+    server.register("payment", "10.0.0.3:8080", "passing");
+    until(&mut updates, &["10.0.0.3:8080"]).await;
 }
 
 #[tokio::test]
 async fn a_record_that_makes_no_sense_takes_no_other_along() {
     let server = ConsulServer::start("dc1");
-    server.register("payment", "10.0.0.1:80", "passing");
-    server.register("payment", "no host:80", "passing");
+    server.register("payment", "10.0.0.1:8080", "passing");
+    server.register("payment", "no host:8080", "passing");
     server.register("payment", "10.0.0.9:0", "passing");
     let heavy = json!({ "Meta": { "weight": "heavy" } });
-    server.register_with("payment", "10.0.0.8:80", "passing", heavy);
+    server.register_with("payment", "10.0.0.8:8080", "passing", heavy);
     let mut updates = watch(&server, "payment");
-    until(&mut updates, &["10.0.0.1:80"]).await;
-    server.register("payment", "10.0.0.2:80", "passing");
-    until(&mut updates, &["10.0.0.1:80", "10.0.0.2:80"]).await;
+    until(&mut updates, &["10.0.0.1:8080"]).await;
+    server.register("payment", "10.0.0.2:8080", "passing");
+    until(&mut updates, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
 }
 
 #[tokio::test]
 async fn tags_filters_policies_and_weights_are_consuls_own() {
     let server = ConsulServer::start("dc1");
     let with = |address, status, more| server.register_with("web", address, status, more);
-    with("10.0.0.1:80", "passing", json!({ "Tags": ["v1"], "Weights": { "Passing": 7, "Warning": 1 } }));
-    with("10.0.0.2:80", "passing", json!({ "Tags": ["v2", "eu"], "Meta": { "weight": "3" } }));
-    with("10.0.0.3:80", "warning", json!({ "Tags": ["v2"], "Weights": { "Passing": 9, "Warning": 2 } }));
-    with("10.0.0.4:80", "critical", json!({ "Tags": ["v2"] }));
+    with(
+        "10.0.0.1:8080",
+        "passing",
+        json!({ "Tags": ["v1"], "Weights": { "Passing": 7, "Warning": 1 } }),
+    );
+    with(
+        "10.0.0.2:8080",
+        "passing",
+        json!({ "Tags": ["v2", "eu"], "Meta": { "weight": "3" } }),
+    );
+    with(
+        "10.0.0.3:8080",
+        "warning",
+        json!({ "Tags": ["v2"], "Weights": { "Passing": 9, "Warning": 2 } }),
+    );
+    with("10.0.0.4:8080", "critical", json!({ "Tags": ["v2"] }));
     for (service, wanted) in [
-        ("web", &[("10.0.0.1:80", 7), ("10.0.0.2:80", 3)][..]),
-        ("dc1/web?tag=v1", &[("10.0.0.1:80", 7)]),
-        ("web?tag=v2&tag=eu", &[("10.0.0.2:80", 3)]),
-        ("web?tag=v2&passing=warning", &[("10.0.0.2:80", 3), ("10.0.0.3:80", 2)]),
-        ("web?filter=%22eu%22%20in%20Service.Tags", &[("10.0.0.2:80", 3)]),
-        ("web?near=_agent&tag=v1", &[("10.0.0.1:80", 7)]),
+        ("web", &[("10.0.0.1:8080", 7), ("10.0.0.2:8080", 3)][..]),
+        ("dc1/web?tag=v1", &[("10.0.0.1:8080", 7)]),
+        ("web?tag=v2&tag=eu", &[("10.0.0.2:8080", 3)]),
+        (
+            "web?tag=v2&passing=warning",
+            &[("10.0.0.2:8080", 3), ("10.0.0.3:8080", 2)],
+        ),
+        (
+            "web?filter=%22eu%22%20in%20Service.Tags",
+            &[("10.0.0.2:8080", 3)],
+        ),
+        ("web?near=_agent&tag=v1", &[("10.0.0.1:8080", 7)]),
     ] {
         let found = next(&mut watch(&server, service)).await.unwrap();
         let weight = |one: &Endpoint| (one.url.authority().to_owned(), one.weight);
         let mut found: Vec<_> = found.iter().map(weight).collect();
         found.sort();
-        let wanted: Vec<_> = wanted.iter().map(|&(at, weight)| (at.to_owned(), weight)).collect();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|&(at, weight)| (at.to_owned(), weight))
+            .collect();
         assert_eq!(found, wanted, "{service}");
     }
     let error = next(&mut watch(&server, "nowhere/web")).await.unwrap_err();
     assert!(error.is::<UnknownService>(), "{error}");
-    let error = next(&mut watch(&server, "web?filter=nonsense")).await.unwrap_err();
+    let error = next(&mut watch(&server, "web?filter=nonsense"))
+        .await
+        .unwrap_err();
     assert!(!error.is::<UnknownService>(), "{error}");
     let consul = consul(&server);
     assert_eq!(consul.datacentres().await.unwrap(), ["dc1"]);

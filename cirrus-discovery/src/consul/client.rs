@@ -26,7 +26,9 @@ const TOLD: usize = 200;
 #[non_exhaustive]
 pub enum ConsulError {
     /// The address is none.
-    #[error("`{0}` is no address of Consul: write host:port, http://host:port or https://host:port")]
+    #[error(
+        "`{0}` is no address of Consul: write host:port, http://host:port or https://host:port"
+    )]
     Address(String),
     /// A file cannot be used.
     #[error("cannot use {}: {source}", path.display())]
@@ -279,7 +281,9 @@ impl Address {
         }
         Some(Self {
             host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(if tls { 8501 } else { 8500 }),
+            port: authority
+                .port_u16()
+                .unwrap_or(if tls { 8501 } else { 8500 }),
             tls,
         })
     }
@@ -297,8 +301,14 @@ mod tests {
         };
         let is = |host: &str, port, tls| Some((host.to_owned(), port, tls));
         assert_eq!(parsed("127.0.0.1:8500"), is("127.0.0.1", 8500, false));
-        assert_eq!(parsed("consul.internal"), is("consul.internal", 8500, false));
-        assert_eq!(parsed("https://consul.internal/"), is("consul.internal", 8501, true));
+        assert_eq!(
+            parsed("consul.internal"),
+            is("consul.internal", 8500, false)
+        );
+        assert_eq!(
+            parsed("https://consul.internal/"),
+            is("consul.internal", 8501, true)
+        );
         assert_eq!(parsed("http://[::1]:18500"), is("[::1]", 18500, false));
         for text in ["", "ftp://a", "a:b:c", "http://user@a:1", "a b"] {
             assert_eq!(parsed(text), None, "{text}");

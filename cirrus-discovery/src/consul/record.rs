@@ -97,10 +97,7 @@ pub(super) fn read(body: &[u8], service: &ConsulService) -> Result<Said, ConsulE
 }
 
 /// `None` for one that takes no requests; the error names the record.
-fn endpoint(
-    record: Value,
-    service: &ConsulService,
-) -> Result<Option<Endpoint>, (String, String)> {
+fn endpoint(record: Value, service: &ConsulService) -> Result<Option<Endpoint>, (String, String)> {
     let name = record["Service"]["ID"].as_str().unwrap_or("?").to_owned();
     let read = || {
         let record: Record = serde_json::from_value(record).map_err(|e| e.to_string())?;
@@ -154,7 +151,11 @@ impl Record {
             None if tls => "https",
             None => "http",
         };
-        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        let (open, close) = if host.contains(':') {
+            ("[", "]")
+        } else {
+            ("", "")
+        };
         let url = format!("{scheme}://{open}{host}{close}:{}", self.service.port);
         url.parse().map_err(|error| format!("{url}: {error}"))
     }
@@ -203,7 +204,12 @@ mod tests {
 
     #[test]
     fn the_worst_check_decides() {
-        let all = json!([instance(1, "passing"), instance(2, "warning"), instance(3, "critical"), instance(4, "maintenance")]);
+        let all = json!([
+            instance(1, "passing"),
+            instance(2, "warning"),
+            instance(3, "critical"),
+            instance(4, "maintenance")
+        ]);
         let is = |port, weight| (format!("http://10.0.0.1:{port}"), weight);
         assert_eq!(known(all.clone(), "x"), [is(1, 5)]);
         assert_eq!(known(all, "x?passing=warning"), [is(1, 5), is(2, 2)]);
@@ -214,19 +220,33 @@ mod tests {
         let mut own = instance(1, "passing");
         own["Service"]["Address"] = json!("fd00::1");
         own["Service"]["Meta"] = json!({ "weight": "9", "scheme": "https", "sni": "a.example" });
-        assert_eq!(known(json!([own]), "x"), [("https://[fd00::1]:1".to_owned(), 9)]);
-        assert_eq!(known(json!([instance(2, "passing")]), "x?scheme=https"), [("https://10.0.0.1:2".to_owned(), 5)]);
+        assert_eq!(
+            known(json!([own]), "x"),
+            [("https://[fd00::1]:1".to_owned(), 9)]
+        );
+        assert_eq!(
+            known(json!([instance(2, "passing")]), "x?scheme=https"),
+            [("https://10.0.0.1:2".to_owned(), 5)]
+        );
     }
 
     #[test]
     fn a_record_that_makes_no_sense_takes_no_other_along() {
-        let mut records = vec![json!(7), json!({}), instance(0, "passing"), instance(1, "passing")];
+        let mut records = vec![
+            json!(7),
+            json!({}),
+            instance(0, "passing"),
+            instance(1, "passing"),
+        ];
         let mut odd = instance(2, "passing");
         odd["Service"]["Address"] = json!("no host at all");
         let mut heavy = instance(3, "passing");
         heavy["Service"]["Meta"] = json!({ "weight": "heavy" });
         records.extend([odd, heavy]);
-        assert_eq!(known(json!(records), "x"), [("http://10.0.0.1:1".to_owned(), 5)]);
+        assert_eq!(
+            known(json!(records), "x"),
+            [("http://10.0.0.1:1".to_owned(), 5)]
+        );
         let service = "x".parse().unwrap();
         assert!(read(b"[7]", &service).is_err());
         assert!(read(b"{}", &service).is_err());

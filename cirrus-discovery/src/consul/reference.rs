@@ -192,7 +192,8 @@ pub(super) fn encode(text: &str, out: &mut String) {
 }
 
 fn decode(text: &str) -> Result<String, &'static str> {
-    const BAD: &str = "a percent sign has two hexadecimal digits behind it, and what they say is UTF-8";
+    const BAD: &str =
+        "a percent sign has two hexadecimal digits behind it, and what they say is UTF-8";
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -204,7 +205,9 @@ fn decode(text: &str) -> Result<String, &'static str> {
         let digits = rest
             .get(..2)
             .filter(|two| two.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.and_then(|two| std::str::from_utf8(two).ok()).ok_or(BAD)?;
+        let digits = digits
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .ok_or(BAD)?;
         out.push(u8::from_str_radix(digits, 16).map_err(|_| BAD)?);
         rest = &rest[2..];
     }
@@ -224,7 +227,12 @@ mod tests {
     #[test]
     fn short_and_long_names_say_the_same() {
         let plain = ConsulService::new(None, "payment");
-        for text in ["payment", "/payment", "consul:///payment", "consul://payment?"] {
+        for text in [
+            "payment",
+            "/payment",
+            "consul:///payment",
+            "consul://payment?",
+        ] {
             assert_eq!(parsed(text), plain, "{text}");
         }
         let far = ConsulService::new(Some("dc1".into()), "payment");
@@ -248,7 +256,17 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["", "dc1/", "a/b/c", "x?tag", "x?color=red", "x?passing=no", "x%2", "x%zz", "%ff"] {
+        for text in [
+            "",
+            "dc1/",
+            "a/b/c",
+            "x?tag",
+            "x?color=red",
+            "x?passing=no",
+            "x%2",
+            "x%zz",
+            "%ff",
+        ] {
             assert!(text.parse::<ConsulService>().is_err(), "{text}");
         }
     }

@@ -102,7 +102,10 @@ impl Watch {
         let Some(wanted) = self.service.datacentre.as_deref() else {
             return Ok(true);
         };
-        let answer = self.client.get(&mut self.link, "/v1/catalog/datacenters").await?;
+        let answer = self
+            .client
+            .get(&mut self.link, "/v1/catalog/datacenters")
+            .await?;
         let known: Vec<String> = answer.json()?;
         Ok(known.iter().any(|known| known == wanted))
     }
