@@ -25,7 +25,7 @@ pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
-    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ContentCoding,
+    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, ContentCoding,
     CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
     JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
     PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,

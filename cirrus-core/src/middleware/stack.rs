@@ -14,6 +14,7 @@ use super::rewrite::RewriteLayer;
 use super::{Compression, Edits, Handler, Rewrite, Stack};
 use crate::cache::{CacheLayer, Rules};
 use crate::server::{Outer, Plug};
+use crate::upstream::gateway::{Gateway, Through};
 use crate::upstream::{Cluster, Forward};
 
 /// Where every request begins. `Record` is around it, since it must outlive the response.
@@ -51,6 +52,16 @@ pub(crate) struct Changes {
 
 /// The stack of a route to an origin.
 pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) -> Stack {
+    origin(cache, changes, |is_bare| Forward::new(cluster, is_bare))
+}
+
+/// The stack of a route to the services that paths name.
+pub(crate) fn gateway(cache: Rules, changes: Changes, gateway: Arc<Gateway>) -> Stack {
+    origin(cache, changes, |is_bare| Through::new(gateway, is_bare))
+}
+
+/// `end` is told whether nothing above looks at the header of what answers a GET.
+fn origin<H: Handler>(cache: Rules, changes: Changes, end: impl FnOnce(bool) -> H) -> Stack {
     let Changes {
         request_headers,
         rewrite,
@@ -63,7 +74,7 @@ pub(crate) fn upstream(cache: Rules, changes: Changes, cluster: Arc<Cluster>) ->
     let forward = ServiceBuilder::new()
         // Under the cache: what a client's address makes of the request must not decide what is stored.
         .layer(ForwardedLayer::new(request_headers))
-        .service(Forward::new(cluster, is_bare));
+        .service(end(is_bare));
     let size = BodySizeLayer::new(max_body);
     let Some(rewrite) = rewrite else {
         return compressed(cache, compression, size, forward);

@@ -15,7 +15,7 @@ use super::plug::{Plug, Plugged};
 use super::proxy::Proxy;
 use super::purging;
 use super::running::{Running, start};
-use super::supervise::{Drain, Tasks};
+use super::supervise::{Background, Drain, Tasks};
 use super::worker::Worker;
 use crate::body::Request;
 use crate::cache::{CacheStore, Flights, Outage, PurgeLog};
@@ -230,6 +230,11 @@ impl Builder {
             store: purging.store,
             purger: purging.purger,
             discovery: self.discovery,
+            background: Background {
+                runtime: tokio::runtime::Handle::try_current().ok(),
+                tasks: tasks.clone(),
+                drain: background.clone(),
+            },
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::supervise::Tasks;
+use super::supervise::{Background, Tasks};
 use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights, Outage};
 use crate::clock::Clock;
@@ -25,6 +25,7 @@ pub(crate) struct Engine {
     /// Removes from the store what operators and origins want removed.
     pub(crate) purger: Option<Purger>,
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    pub(crate) background: Background,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
     /// Whether the store can be asked.
@@ -81,6 +82,7 @@ impl Engine {
             }),
             store,
             discovery: None,
+            background: Background::default(),
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

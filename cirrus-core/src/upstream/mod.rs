@@ -4,6 +4,7 @@ pub(crate) mod balance;
 mod cluster;
 mod connect;
 mod forward;
+pub(crate) mod gateway;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 pub(crate) mod h1;

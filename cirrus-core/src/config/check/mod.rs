@@ -4,6 +4,7 @@ mod access;
 mod caching;
 mod clusters;
 mod content;
+mod gateway;
 mod origins;
 mod site;
 mod upstream_tls;
@@ -94,6 +95,7 @@ pub(in crate::config) fn structure(config: &Config, abilities: Abilities, faults
 fn around_sites(config: &Config, abilities: Abilities, faults: &mut Faults) {
     listeners(config, abilities, faults);
     clusters(config, abilities, faults);
+    gateway::consul(config, abilities, faults);
     hosts(config, faults);
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod caching;
+mod consul;
 mod content;
 mod disk;
 mod purging;
@@ -19,6 +20,7 @@ pub use access::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
 };
 pub use caching::{CacheBypassConfig, CacheKeyConfig, CacheKeyQueryConfig, RequestCacheControl};
+pub use consul::{ConsulConfig, ConsulGatewayConfig};
 pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
@@ -61,6 +63,8 @@ pub struct Config {
     pub certificates: CertificatesConfig,
     /// One line for every request.
     pub access_log: AccessLogConfig,
+    /// Consul. Without it services and gateways ask the agent that the environment names.
+    pub consul: Option<ConsulConfig>,
     /// Named groups of endpoints that routes refer to.
     pub cluster: Vec<Arc<ClusterConfig>>,
     /// What is served under which host names.

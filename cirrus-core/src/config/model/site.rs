@@ -2,6 +2,7 @@
 
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
+use super::consul::ConsulGatewayConfig;
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::purging::PurgeMethodConfig;
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
@@ -149,7 +150,8 @@ pub enum SetCookie {
     Keep,
 }
 
-/// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond` and `files`.
+/// A match and what is done. Give exactly one of `origin`, `cluster`, `redirect`, `respond`, `files` and
+/// `consul_gateway`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -183,6 +185,9 @@ pub struct RouteConfig {
     /// Files of a directory.
     #[serde(default)]
     pub files: Option<FilesConfig>,
+    /// To the services that paths name, as Consul finds them.
+    #[serde(default)]
+    pub consul_gateway: Option<ConsulGatewayConfig>,
     /// Replaces the site's `cache` for this route.
     #[serde(default)]
     pub cache: Option<SiteCacheConfig>,
