@@ -11,6 +11,7 @@ use cirrus_core::config::{
 };
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
+use cirrus_discovery::consul::Consul;
 use cirrus_tls::{Chain, Folder, SelfSigned};
 use serde_json::{Value, json};
 
@@ -38,6 +39,9 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
     if let Some(log) = &config.cache.purge_log {
         builder = builder.purge_log(purge_log(log)?);
     }
+    if asks_consul(config) {
+        builder = builder.discovery(consul(config)?);
+    }
     Ok(match certificates(&config.certificates)? {
         Some(chain) => builder.certs(chain),
         None => builder,
@@ -48,9 +52,42 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
 pub(crate) fn abilities(config: &Config) -> Abilities {
     let certificates = &config.certificates;
     Abilities::new(
-        false,
+        asks_consul(config),
         certificates.directory.is_some() || certificates.self_signed,
     )
+}
+
+/// Whether something is found by Consul.
+fn asks_consul(config: &Config) -> bool {
+    let is_consul = |service: &String| service.starts_with("consul://");
+    let mut services = config.cluster.iter().filter_map(|one| one.service.as_ref());
+    let mut routes = config.site.iter().flat_map(|site| &site.route);
+    config.consul.is_some()
+        || services.any(is_consul)
+        || routes.any(|route| route.consul_gateway.is_some())
+}
+
+/// Where it is: what is written, or else what the environment says, or else this machine.
+fn consul(config: &Config) -> Result<Consul, BoxError> {
+    let written = config.consul.clone().unwrap_or_default();
+    let named = || std::env::var("CONSUL_ADDR").ok();
+    let mut builder = Consul::builder();
+    if let Some(address) = written.address.or_else(named) {
+        builder = builder.address(address);
+    }
+    if let Some(token) = written.token {
+        builder = builder.token(token);
+    }
+    if let Some(file) = written.token_file {
+        builder = builder.token_file(file);
+    }
+    if let Some(ca) = written.ca {
+        builder = builder.ca(ca);
+    }
+    if let (Some(certificate), Some(key)) = (written.certificate, written.key) {
+        builder = builder.identity(certificate, key);
+    }
+    Ok(builder.build()?)
 }
 
 /// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.

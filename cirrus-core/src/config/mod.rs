@@ -25,13 +25,13 @@ pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
     AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, BasicAuthConfig,
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
-    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, ContentCoding,
-    CorsConfig, DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
-    JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, OriginConfig, OriginProtocol, PoolConfig,
-    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RequestCacheControl, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig,
-    SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, TimeoutsConfig,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ConsulConfig,
+    ConsulGatewayConfig, ContentCoding, CorsConfig, DiskCacheConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    ListenConfig, OriginConfig, OriginProtocol, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestCacheControl, RequestIdConfig,
+    RespondConfig, RewriteConfig, RouteConfig, SendProxyProtocol, ServerConfig, SetCookie,
+    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

@@ -3,11 +3,12 @@
 use super::model::{
     AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, BasicAuthConfig, CacheBypassConfig,
     CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, ClusterConfig,
-    CompressionConfig, ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, CorsConfig, DiskCacheConfig, FilesConfig,
-    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig,
-    OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RequestIdConfig, RespondConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, TimeoutsConfig, UpstreamTlsConfig,
+    CompressionConfig, ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, CorsConfig,
+    DiskCacheConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtConfig,
+    LimitsConfig, ListenConfig, OriginConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RequestIdConfig, RespondConfig,
+    RewriteConfig, RouteConfig, ServerConfig, SiteCacheConfig, SiteConfig, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use super::value::{
     HeaderText, HeaderTitle, KeyHash, MediaRange, MethodName, NamePattern, OriginUrl, PasswordHash,

@@ -4,9 +4,9 @@ pub(crate) mod balance;
 mod cluster;
 mod connect;
 mod forward;
-pub(crate) mod gateway;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+pub(crate) mod gateway;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod link;

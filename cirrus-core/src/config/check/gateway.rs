@@ -40,7 +40,8 @@ pub(super) fn consul(config: &Config, abilities: Abilities, faults: &mut Faults)
     for (index, site) in config.site.iter().enumerate() {
         for (number, route) in site.route.iter().enumerate() {
             if route.consul_gateway.is_some() {
-                let message = "this program has no service discovery; it finds one at its start only";
+                let message =
+                    "this program has no service discovery; it finds one at its start only";
                 let path = format!("site[{index}].route[{number}].consul_gateway");
                 faults.error(path, None, message);
             }

@@ -7,14 +7,22 @@ use crate::upstream::gateway::{GatewayRules, Naming};
 use crate::upstream::{Keep, Rules};
 
 /// `owner` is the name of its pool.
-pub(super) fn rules(config: &ConsulGatewayConfig, route: &RouteConfig, owner: &str) -> GatewayRules {
+pub(super) fn rules(
+    config: &ConsulGatewayConfig,
+    route: &RouteConfig,
+    owner: &str,
+) -> GatewayRules {
     let path = route.path.to_string();
     GatewayRules {
         prefix: path.strip_suffix('*').unwrap_or("/").into(),
         naming: naming(config),
         allow: config.allow.clone(),
         deny: config.deny.clone(),
-        failover: config.failover.iter().map(|name| name.as_str().into()).collect(),
+        failover: config
+            .failover
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
         most: config.max_services as usize,
         idle: config.drop_after.as_duration(),
         keep: config.keep_unknown.as_duration(),

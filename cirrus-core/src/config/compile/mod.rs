@@ -14,7 +14,10 @@ use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
-use super::model::{ClusterConfig, Config, ConsulGatewayConfig, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
+use super::model::{
+    ClusterConfig, Config, ConsulGatewayConfig, OriginConfig, RouteConfig, SiteCacheConfig,
+    SiteConfig,
+};
 use super::snapshot::{Named, Site, Snapshot};
 use crate::cache::{Keying, PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
@@ -330,7 +333,11 @@ impl SiteParts<'_> {
     /// The one in use, if nothing about it has changed.
     fn gateway(&self, config: &ConsulGatewayConfig, route: &RouteConfig) -> Arc<Gateway> {
         // No other site has this host, and no cluster's name a space.
-        let name = format!("gateway {:?} {} {config:?}", self.config.hosts.first(), route.path);
+        let name = format!(
+            "gateway {:?} {} {config:?}",
+            self.config.hosts.first(),
+            route.path
+        );
         let rules = gateway::rules(config, route, &name);
         self.states.gateways.of(name, || Gateway::new(rules))
     }

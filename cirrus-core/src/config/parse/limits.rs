@@ -2,9 +2,9 @@
 
 use crate::config::faults::Faults;
 use crate::config::model::{
-    CacheConfig, ConcurrencyConfig, Config, ConsulGatewayConfig, CorsConfig, DiskCacheConfig, HealthConfig,
-    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig,
-    RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    CacheConfig, ConcurrencyConfig, Config, ConsulGatewayConfig, CorsConfig, DiskCacheConfig,
+    HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};

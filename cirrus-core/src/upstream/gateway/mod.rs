@@ -142,11 +142,7 @@ impl Gateway {
     }
 
     /// The slot of a place: the one there is, or a new one that is followed from now on.
-    fn slot(
-        self: &Arc<Self>,
-        engine: &Arc<Engine>,
-        place: Place<'_>,
-    ) -> Result<Arc<Slot>, Error> {
+    fn slot(self: &Arc<Self>, engine: &Arc<Engine>, place: Place<'_>) -> Result<Arc<Slot>, Error> {
         if let Some(slot) = self.slots.load().get(place.text) {
             slot.touch();
             return Ok(Arc::clone(slot));
@@ -167,11 +163,7 @@ impl Gateway {
         Ok(slot)
     }
 
-    fn open(
-        self: &Arc<Self>,
-        engine: &Arc<Engine>,
-        place: Place<'_>,
-    ) -> Result<Arc<Slot>, Error> {
+    fn open(self: &Arc<Self>, engine: &Arc<Engine>, place: Place<'_>) -> Result<Arc<Slot>, Error> {
         let source = engine.discovery.clone();
         let source =
             source.ok_or_else(|| Error::because(Kind::Internal, "no service discovery"))?;

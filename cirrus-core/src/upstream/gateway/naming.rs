@@ -90,7 +90,14 @@ mod tests {
             Some(("dc1", "pay", "//a%2Fb/c d"))
         );
         for path in [
-            "", "dc1", "dc1/", "/pay", "dc1//x", "dc1/p%2Fy", "dc1/p?y", "d:c/x",
+            "",
+            "dc1",
+            "dc1/",
+            "/pay",
+            "dc1//x",
+            "dc1/p%2Fy",
+            "dc1/p?y",
+            "d:c/x",
         ] {
             assert_eq!(split(path), None, "{path}");
         }

@@ -107,7 +107,11 @@ impl Slot {
                 trouble.unknown_since = is_unknown.then_some(since);
                 trouble.error = Some(error.to_string());
                 if self.state() != State::Known {
-                    let state = if is_unknown { State::Unknown } else { State::Failed };
+                    let state = if is_unknown {
+                        State::Unknown
+                    } else {
+                        State::Failed
+                    };
                     self.state.send_replace(state);
                 }
             }
@@ -123,6 +127,9 @@ impl Slot {
 
     /// How long it has been unknown, if it is.
     pub(super) fn unknown_for(&self) -> Option<Duration> {
-        self.trouble.lock().unknown_since.map(|since| since.elapsed())
+        self.trouble
+            .lock()
+            .unknown_since
+            .map(|since| since.elapsed())
     }
 }
