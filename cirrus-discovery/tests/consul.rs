@@ -1,5 +1,7 @@
 //! Consul as it is: a real agent, and what becomes of it.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not get, fails it")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
