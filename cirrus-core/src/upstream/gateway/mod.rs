@@ -201,11 +201,6 @@ impl Gateway {
             self.slots.store(Arc::new(slots));
         }
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.slots.load().len()
-    }
 }
 
 /// Takes one away that serves nobody; names that nobody knows must not keep out those that somebody does.
