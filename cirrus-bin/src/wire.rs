@@ -13,6 +13,7 @@ use cirrus_core::config::{
 use cirrus_core::discovery::{Endpoint, Registry};
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
+use cirrus_discovery::consul::Consul;
 use cirrus_discovery::{Dns, EndpointFile, Services};
 use cirrus_tls::{Chain, Folder, SelfSigned};
 use serde_json::{Value, json};
@@ -42,7 +43,11 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
         builder = builder.purge_log(purge_log(log)?);
     }
     let registry = registry(config)?;
-    builder = builder.discovery(services(config, registry.clone()));
+    let consul = match asks_consul(config) {
+        true => Some(consul(config)?),
+        false => None,
+    };
+    builder = builder.discovery(services(config, registry.clone(), consul));
     if let Some(registry) = registry {
         builder = builder.registry(registry);
     }
@@ -59,12 +64,16 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
         false,
         certificates.directory.is_some() || certificates.self_signed,
     )
-    // Which services may be named does not depend on what is in the registry.
-    .with_discovery(Arc::new(services(config, Some(Registry::new()))))
+    // Which services may be named does not depend on what is in the registry, or on whether Consul can be asked.
+    .with_discovery(Arc::new(services(
+        config,
+        Some(Registry::new()),
+        Consul::builder().build().ok(),
+    )))
 }
 
 /// What finds endpoints, by the schemes of references.
-fn services(config: &Config, registry: Option<Registry>) -> Services {
+fn services(config: &Config, registry: Option<Registry>, consul: Option<Consul>) -> Services {
     let settings = &config.discovery.dns;
     let dns = Dns::asking(settings.servers.iter().copied())
         .with_ttl(settings.min_ttl.into(), settings.max_ttl.into())
@@ -74,6 +83,10 @@ fn services(config: &Config, registry: Option<Registry>) -> Services {
         .with("dns", dns.clone())
         .with("dns+srv", dns)
         .with("file", EndpointFile);
+    let services = match consul {
+        Some(consul) => services.with("consul", consul),
+        None => services,
+    };
     match registry.filter(|_| config.registry.is_some()) {
         Some(registry) => services.with("registry", registry),
         None => services,
@@ -102,6 +115,39 @@ fn registry(config: &Config) -> Result<Option<Registry>, BoxError> {
             .map_err(|error| format!("`registry.file`: {error}"))?;
     }
     Ok(Some(registry))
+}
+
+/// Whether something is found by Consul.
+fn asks_consul(config: &Config) -> bool {
+    let is_consul = |service: &String| service.starts_with("consul://");
+    let mut services = config.cluster.iter().filter_map(|one| one.service.as_ref());
+    let mut routes = config.site.iter().flat_map(|site| &site.route);
+    config.consul.is_some()
+        || services.any(is_consul)
+        || routes.any(|route| route.consul_gateway.is_some())
+}
+
+/// Where it is: what is written, or else what the environment says, or else this machine.
+fn consul(config: &Config) -> Result<Consul, BoxError> {
+    let written = config.consul.clone().unwrap_or_default();
+    let named = || std::env::var("CONSUL_ADDR").ok();
+    let mut builder = Consul::builder();
+    if let Some(address) = written.address.or_else(named) {
+        builder = builder.address(address);
+    }
+    if let Some(token) = written.token {
+        builder = builder.token(token);
+    }
+    if let Some(file) = written.token_file {
+        builder = builder.token_file(file);
+    }
+    if let Some(ca) = written.ca {
+        builder = builder.ca(ca);
+    }
+    if let (Some(certificate), Some(key)) = (written.certificate, written.key) {
+        builder = builder.identity(certificate, key);
+    }
+    Ok(builder.build()?)
 }
 
 /// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.

@@ -12,6 +12,7 @@
 //! * [`Dns`]: addresses (`dns://api.internal:8080`) or SRV records (`dns+srv://_http._tcp.api.internal`).
 //! * [`EndpointFile`]: lists in a file, watched.
 //! * [`Table`]: what the program itself says, service by service, and may change at any time.
+//! * [`Consul`](consul::Consul): what Consul knows, in all its datacentres.
 //!
 //! The registry that operators change is [`cirrus_core::discovery::Registry`].
 //!
@@ -36,6 +37,7 @@
 //! # }
 //! ```
 
+pub mod consul;
 mod dns;
 mod endpoint_file;
 mod file;
@@ -46,10 +48,11 @@ mod reuse;
 mod services;
 mod table;
 
+pub use cirrus_core::discovery::UnknownService;
 pub use dns::Dns;
 pub use endpoint_file::EndpointFile;
 pub use file::{File, FileError};
 pub use fixed::Fixed;
 pub use proxy::proxy_to;
 pub use services::{Services, UnknownScheme};
-pub use table::{Table, UnknownService};
+pub use table::Table;

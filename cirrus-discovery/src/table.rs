@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cirrus_core::Updates;
-use cirrus_core::discovery::{Discovery, Endpoints, ServiceName};
+use cirrus_core::discovery::{Discovery, Endpoints, ServiceName, UnknownService};
 use futures_util::stream;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,11 +19,6 @@ use tokio::sync::watch;
 /// A name that is empty names no service; what is set for it is ignored.
 #[derive(Clone, Default)]
 pub struct Table(Arc<Services>);
-
-/// Nobody has said anything about this service.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the service `{0}` is unknown")]
-pub struct UnknownService(ServiceName);
 
 /// Services that are known, and those that are only waited for (`None`).
 type Services = Mutex<HashMap<ServiceName, watch::Sender<Option<Endpoints>>>>;
@@ -92,7 +87,7 @@ impl Discovery for Table {
         Box::pin(stream::unfold(self.follow(service), |mut watch| async {
             watch.receiver.changed().await.ok()?;
             let present = watch.receiver.borrow_and_update().clone();
-            let present = present.ok_or_else(|| UnknownService(watch.service.clone()).into());
+            let present = present.ok_or_else(|| UnknownService::new(watch.service.clone()).into());
             Some((present, watch))
         }))
     }
@@ -108,16 +103,6 @@ impl fmt::Debug for Table {
             )
         });
         f.debug_map().entries(sizes).finish()
-    }
-}
-
-// === impl UnknownService ===
-
-impl UnknownService {
-    /// Which one.
-    #[must_use]
-    pub fn service(&self) -> &ServiceName {
-        &self.0
     }
 }
 

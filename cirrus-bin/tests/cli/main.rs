@@ -4,6 +4,7 @@
 
 mod cache_rules;
 mod check;
+mod consul;
 mod demo;
 mod explain;
 mod proxy;

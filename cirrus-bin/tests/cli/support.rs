@@ -35,7 +35,8 @@ pub(crate) fn cirrus(directory: &Path) -> assert_cmd::Command {
     command
 }
 
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
+    "CONSUL_ADDR",
     "CIRRUS_LOG",
     "CIRRUS_TOKEN",
     "NO_COLOR",

@@ -32,6 +32,27 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints(Arc<[Endpoint]>);
 
+/// Nobody knows this service: what a [`Discovery`](super::Discovery) says of one, so that it can be told from a failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the service `{0}` is unknown")]
+pub struct UnknownService(ServiceName);
+
+// === impl UnknownService ===
+
+impl UnknownService {
+    /// About this one.
+    #[must_use]
+    pub fn new(service: ServiceName) -> Self {
+        Self(service)
+    }
+
+    /// Which one.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.0
+    }
+}
+
 // === impl ServiceName ===
 
 impl ServiceName {

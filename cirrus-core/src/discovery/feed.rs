@@ -72,6 +72,11 @@ impl Feeds {
         })
     }
 
+    /// What finds services, for whoever has to know at once whether there is one.
+    pub(crate) fn source(&self) -> Arc<dyn Discovery> {
+        Arc::clone(&self.source)
+    }
+
     /// The feed of a service; the same one for all who follow it at the same time.
     ///
     /// If there is none yet, it begins with what was kept over the restart (blocking: a small file).

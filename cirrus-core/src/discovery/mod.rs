@@ -7,7 +7,7 @@ mod record;
 mod registry;
 pub(crate) mod state;
 
-pub use endpoint::{Endpoint, Endpoints, ServiceName};
+pub use endpoint::{Endpoint, Endpoints, ServiceName, UnknownService};
 pub use registry::{Condition, Entries, Registry, RegistryError};
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub trait Discovery: Send + Sync + 'static {
     ///
     /// An error is an item, not the end. Endpoints keep their identity when weight or metadata change, so health,
     /// load and pooled connections survive an update. An empty set means "known, but nobody is there";
-    /// an unknown service is an error. Dropping the stream ends the watch.
+    /// an unknown service is an error, an [`UnknownService`]. Dropping the stream ends the watch.
     fn watch(&self, service: &ServiceName) -> Updates<Endpoints>;
 
     /// Whether it makes sense to name this service: a matter of words alone, nobody is asked. By default everything does.

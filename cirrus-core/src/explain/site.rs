@@ -135,6 +135,8 @@ fn action(route: &RouteConfig) -> String {
         format!("respond {}", respond.status)
     } else if let Some(files) = &route.files {
         format!("files {}", files.directory.display())
+    } else if route.consul_gateway.is_some() {
+        "consul_gateway".to_owned()
     } else {
         upstream(route.cluster.as_deref(), &route.origin)
     }

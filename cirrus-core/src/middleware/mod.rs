@@ -38,7 +38,7 @@ pub(crate) use record::Record;
 pub(crate) use request_id::RequestIdLayer;
 pub(crate) use rescue::refusal;
 pub(crate) use rewrite::Rule as Rewrite;
-pub(crate) use stack::{Changes, answer, front, upstream};
+pub(crate) use stack::{Changes, answer, front, gateway, upstream};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use super::rewrite::RewriteLayer;
 use super::{Compression, Edits, Handler, Rewrite, Stack};
 use crate::cache::{CacheLayer, PeerLayer, Rules};
 use crate::server::{Outer, Plug};
+use crate::upstream::gateway::{Gateway, Through};
 use crate::upstream::{StickyLayer, Target};
 
 /// Where every request begins. `Record` is around it, since it must outlive the response.
@@ -63,6 +64,12 @@ pub(crate) fn upstream(cache: Rules, changes: Changes, target: Target) -> Stack 
         return Stack::new(StickyLayer.layer(stack));
     }
     stack
+}
+
+/// The stack of a route to the services that paths name.
+pub(crate) fn gateway(cache: Rules, changes: Changes, gateway: Arc<Gateway>) -> Stack {
+    let is_bare = changes.is_bare && !cache.enable && changes.compression.is_none();
+    to_origin(cache, changes, Through::new(gateway, is_bare))
 }
 
 fn to_origin(cache: Rules, changes: Changes, forward: impl Handler) -> Stack {

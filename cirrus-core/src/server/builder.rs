@@ -16,7 +16,7 @@ use super::plug::{Plug, Plugged};
 use super::proxy::Proxy;
 use super::purging;
 use super::running::{Running, start};
-use super::supervise::{Drain, Tasks};
+use super::supervise::{Background, Drain, Tasks};
 use super::worker::Worker;
 use crate::body::Request;
 use crate::cache::{CacheStore, Flights, Outage, PurgeLog, Purges};
@@ -277,6 +277,11 @@ impl Builder {
             purges,
             feeds,
             registry: self.registry,
+            background: Background {
+                runtime: tokio::runtime::Handle::try_current().ok(),
+                tasks: tasks.clone(),
+                drain: background.clone(),
+            },
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

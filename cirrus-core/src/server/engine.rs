@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::supervise::Tasks;
+use super::supervise::{Background, Tasks};
 use crate::cache::purger::Purger;
 use crate::cache::{CacheStore, Flights, Outage, Purges};
 use crate::clock::Clock;
@@ -32,6 +32,7 @@ pub(crate) struct Engine {
     pub(crate) feeds: Option<Arc<Feeds>>,
     /// Endpoints that operators and programs put in and take out.
     pub(crate) registry: Option<Registry>,
+    pub(crate) background: Background,
     /// Fetches that others wait for.
     pub(crate) flights: Flights,
     /// Whether the store can be asked.
@@ -94,6 +95,7 @@ impl Engine {
             purges,
             feeds: None,
             registry: None,
+            background: Background::default(),
             flights: Flights::default(),
             outage: Outage::default(),
             tasks: Tasks::default(),

@@ -11,6 +11,16 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks(TaskTracker);
 
+/// Where work goes that no worker does: watches that a request begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Background {
+    /// By default the runtime of whoever spawns.
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) tasks: Tasks,
+    /// Ends it.
+    pub(crate) drain: Drain,
+}
+
 /// Spawns the streams of HTTP/2 connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TaskExecutor;
@@ -44,6 +54,17 @@ impl Tasks {
     pub(crate) async fn ended(&self, limit: Duration) -> bool {
         self.0.close();
         tokio::time::timeout(limit, self.0.wait()).await.is_ok()
+    }
+}
+
+// === impl Background ===
+
+impl Background {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(runtime, task),
+            None => self.tasks.spawn(task),
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Programs that tests talk to, started for one test and ended with it.
 
+mod consul;
+
+pub use consul::ConsulServer;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -178,12 +182,7 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: &str) {
-        let Some(child) = &self.child else { return };
-        let sent = Command::new("kill")
-            .arg(signal)
-            .arg(child.id().to_string())
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "a signal");
+        send(signal, self.child.as_ref());
     }
 }
 
@@ -192,6 +191,15 @@ impl Drop for RedisServer {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn send(signal: &str, to: Option<&Child>) {
+    let Some(child) = to else { return };
+    let sent = Command::new("kill")
+        .arg(signal)
+        .arg(child.id().to_string())
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "a signal");
 }
 
 pub(super) fn free_address() -> io::Result<SocketAddr> {

@@ -6,6 +6,7 @@ mod connect;
 mod forward;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+pub(crate) mod gateway;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod ledger;

@@ -16,6 +16,7 @@ mod drain;
 mod errors;
 mod forwarding;
 mod framing;
+mod gateway;
 mod grpc;
 mod h2_frames;
 mod headers;

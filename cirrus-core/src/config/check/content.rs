@@ -42,8 +42,9 @@ impl SiteCheck<'_> {
     /// What only a route can have, or have wrong.
     pub(super) fn route_content(&mut self, field: &str, route: &RouteConfig) {
         let has_origin = route.cluster.is_some() || !route.origin.is_empty();
+        let is_gateway = route.consul_gateway.is_some();
         let nowhere = "this changes what an origin is asked for, and the route asks none: it needs `origin` or `cluster`";
-        if route.request_headers.is_some() && !has_origin {
+        if route.request_headers.is_some() && !has_origin && !is_gateway {
             self.error(&format!("{field}.request_headers"), None, nowhere);
         }
         if route.rewrite.is_some() && !has_origin {

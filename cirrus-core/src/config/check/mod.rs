@@ -5,6 +5,7 @@ mod balancing;
 mod caching;
 mod clusters;
 mod content;
+mod gateway;
 mod health;
 mod origins;
 mod peers;
@@ -121,6 +122,7 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     listeners(config, abilities, faults);
     clusters(config, abilities, faults);
     registry::registry(config, faults);
+    gateway::consul(config, abilities, faults);
     hosts(config, faults);
     peers::peers(config, faults);
 }

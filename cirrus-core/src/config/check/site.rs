@@ -162,6 +162,7 @@ impl SiteCheck<'_> {
             ("redirect", route.redirect.is_some()),
             ("respond", route.respond.is_some()),
             ("files", route.files.is_some()),
+            ("consul_gateway", route.consul_gateway.is_some()),
         ];
         let given: Vec<_> = actions
             .iter()
@@ -170,7 +171,7 @@ impl SiteCheck<'_> {
             .collect();
         match given[..] {
             [_] => {}
-            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files`"),
+            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files`, `consul_gateway`"),
             _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of the actions named here and remove the others"),
         }
         origins(
@@ -193,6 +194,7 @@ impl SiteCheck<'_> {
             self.own_fields(&format!("{field}.respond.headers"), respond.headers.keys());
         }
         self.files(field, route);
+        self.gateway(field, route);
         self.request_id(&format!("{field}.request_id"), route.request_id.as_ref());
         self.content(
             &format!("{field}."),

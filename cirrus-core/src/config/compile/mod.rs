@@ -3,6 +3,7 @@
 mod access;
 mod caching;
 mod content;
+mod gateway;
 mod lifetimes;
 mod peers;
 mod policies;
@@ -15,7 +16,10 @@ use self::policies::Written;
 use self::upstream::{rules_of_cluster, rules_of_site};
 use super::check::{self, Abilities, SameSites};
 use super::faults::Faults;
-use super::model::{ClusterConfig, Config, OriginConfig, RouteConfig, SiteCacheConfig, SiteConfig};
+use super::model::{
+    ClusterConfig, Config, ConsulGatewayConfig, OriginConfig, RouteConfig, SiteCacheConfig,
+    SiteConfig,
+};
 use super::snapshot::{Named, Site, Snapshot};
 use crate::cache::{Door, Keying, PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
@@ -25,6 +29,7 @@ use crate::middleware::limit::States;
 use crate::middleware::{self, Changes, Stack};
 use crate::respond::{Files, Fixed, Redirect};
 use crate::routing::{Hosts, Matcher, PathPattern, Table, Template};
+use crate::upstream::gateway::Gateway;
 use crate::upstream::{Cluster, Target};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -121,6 +126,7 @@ impl Compiler {
             config,
             clusters,
             before,
+            states: &self.states,
             name: Arc::clone(&name),
             used: Vec::new(),
             keyings: keyings(config),
@@ -265,6 +271,7 @@ struct SiteParts<'a> {
     config: &'a SiteConfig,
     clusters: &'a HashMap<Arc<str>, Named>,
     before: Option<&'a Site>,
+    states: &'a States,
     name: Arc<str>,
     used: Vec<Arc<Cluster>>,
     keyings: Arc<[Keying]>,
@@ -326,6 +333,11 @@ impl SiteParts<'_> {
             let files = Files::new(files.directory.clone(), prefix);
             return middleware::answer(files, changes);
         }
+        let cache = route.cache.as_ref().unwrap_or(&self.config.cache);
+        if let Some(config) = &route.consul_gateway {
+            let rules = cache_rules(self.config, cache, &self.keyings, changes.is_bare);
+            return middleware::gateway(rules, changes, self.gateway(config, route));
+        }
         let target = if route.split.is_empty() {
             let cluster = match &route.cluster {
                 Some(name) => self.named(name).unwrap_or_else(unchecked),
@@ -338,8 +350,19 @@ impl SiteParts<'_> {
         } else {
             self.split(route)
         };
-        let cache = route.cache.as_ref().unwrap_or(&self.config.cache);
         self.upstream(cache, changes, target)
+    }
+
+    /// The one in use, if nothing about it has changed.
+    fn gateway(&self, config: &ConsulGatewayConfig, route: &RouteConfig) -> Arc<Gateway> {
+        // No other site has this host, and no cluster's name a space.
+        let name = format!(
+            "gateway {:?} {} {config:?}",
+            self.config.hosts.first(),
+            route.path
+        );
+        let rules = gateway::rules(config, route, &name);
+        self.states.gateways.of(name, || Gateway::new(rules))
     }
 
     fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, target: Target) -> Stack {

@@ -71,7 +71,7 @@ fn owner(pool: &PoolConfig, name: impl FnOnce() -> String) -> Option<Arc<str>> {
 }
 
 /// Clusters that ask for nothing special share what the connector has.
-fn tls(config: &UpstreamTlsConfig) -> Option<Arc<ClientTls>> {
+pub(super) fn tls(config: &UpstreamTlsConfig) -> Option<Arc<ClientTls>> {
     (*config != UpstreamTlsConfig::default()).then(|| Arc::new(ClientTls::new(config)))
 }
 

@@ -6,6 +6,7 @@
 mod access;
 mod balance;
 mod caching;
+mod consul;
 mod content;
 mod discovery;
 mod disk;
@@ -26,6 +27,7 @@ pub use balance::{
     BalanceConfig, BalancePolicy, MirrorConfig, RetryConfig, SameSite, SplitConfig, StickyConfig,
 };
 pub use caching::{CacheBypassConfig, CacheKeyConfig, CacheKeyQueryConfig, RequestCacheControl};
+pub use consul::{ConsulConfig, ConsulGatewayConfig};
 pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
@@ -75,6 +77,8 @@ pub struct Config {
     pub access_log: AccessLogConfig,
     /// How the endpoints of clusters with a `service` are found.
     pub discovery: DiscoveryConfig,
+    /// Consul. Without it services and gateways ask the agent that the environment names.
+    pub consul: Option<ConsulConfig>,
     /// Named groups of endpoints that routes refer to.
     pub cluster: Vec<Arc<ClusterConfig>>,
     /// A table of endpoints that is changed through the admin API.

@@ -3,6 +3,7 @@
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
 use super::balance::{BalanceConfig, MirrorConfig, RetryConfig, SplitConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
+use super::consul::ConsulGatewayConfig;
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
 use super::health::{BreakerConfig, CheckConfig, HealthConfig};
 use super::purging::PurgeMethodConfig;
@@ -160,7 +161,8 @@ pub enum SetCookie {
     Keep,
 }
 
-/// A match and what is done. Give exactly one of `origin`, `cluster`, `split`, `redirect`, `respond` and `files`.
+/// A match and what is done. Give exactly one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files` and
+/// `consul_gateway`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -206,6 +208,9 @@ pub struct RouteConfig {
     /// Files of a directory.
     #[serde(default)]
     pub files: Option<FilesConfig>,
+    /// To the services that paths name, as Consul finds them.
+    #[serde(default)]
+    pub consul_gateway: Option<ConsulGatewayConfig>,
     /// Replaces the site's `cache` for this route.
     #[serde(default)]
     pub cache: Option<SiteCacheConfig>,

@@ -3,9 +3,10 @@
 use super::balancing;
 use crate::config::faults::Faults;
 use crate::config::model::{
-    BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, CorsConfig,
-    DiskCacheConfig, DnsDiscoveryConfig, HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig,
-    RedirectConfig, RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, ConsulGatewayConfig,
+    CorsConfig, DiskCacheConfig, DnsDiscoveryConfig, HealthConfig, LimitsConfig, PoolConfig,
+    RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig,
+    TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -303,6 +304,17 @@ fn pool(pool: &PoolConfig, at: Table<'_>, faults: &mut Faults) {
     within(pool.max_pending, 0..=1_000_000, at, "max_pending", faults);
 }
 
+fn gateway(gateway: &ConsulGatewayConfig, at: Table<'_>, faults: &mut Faults) {
+    let most = gateway.max_services;
+    within(most, 1..=100_000, at, "max_services", faults);
+    within(gateway.pool, 0..=65_536, at, "pool", faults);
+    let least = Period::secs(1)..=Period::secs(u64::from(u32::MAX));
+    within(gateway.drop_after, least, at, "drop_after", faults);
+    positive(gateway.idle_time, at, "idle_time", faults);
+    timeouts(&gateway.timeouts, format_args!("{at}.timeouts"), faults);
+    health(&gateway.health, format_args!("{at}.health"), faults);
+}
+
 fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
     shaping(
         route.rate_limit.as_deref().unwrap_or_default(),
@@ -320,6 +332,9 @@ fn route(route: &RouteConfig, at: Table<'_>, faults: &mut Faults) {
             Some(status.to_string()),
             message,
         );
+    }
+    if let Some(gateway) = &route.consul_gateway {
+        self::gateway(gateway, format_args!("{at}.consul_gateway"), faults);
     }
     if let Some(RespondConfig { status, .. }) = &route.respond {
         within(

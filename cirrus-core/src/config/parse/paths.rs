@@ -29,6 +29,16 @@ impl Config {
             resolve(&mut log.file, base);
             log.position.iter_mut().for_each(|path| resolve(path, base));
         }
+        if let Some(consul) = &mut self.consul {
+            let files = [
+                &mut consul.token_file,
+                &mut consul.ca,
+                &mut consul.certificate,
+                &mut consul.key,
+            ];
+            let files = files.into_iter().flatten();
+            files.for_each(|path| resolve(path, base));
+        }
         // Only the sites that change are copied: the others stay the same `Arc`.
         for site in self.site.iter_mut().filter(|site| has_relative(site)) {
             paths(Arc::make_mut(site)).for_each(|path| resolve(path, base));
@@ -68,6 +78,10 @@ fn has_relative(site: &SiteConfig) -> bool {
     named.into_iter().any(|route| {
         let files = route.and_then(|route| route.files.as_ref());
         let files = files.map(|files| &files.directory);
+        let gateway = route.and_then(|route| route.consul_gateway.as_ref());
+        if gateway.is_some_and(|gateway| has_relative_tls(&gateway.tls)) {
+            return true;
+        }
         access_files(site, route)
             .chain(files)
             .any(|path| path.is_relative())
@@ -96,7 +110,10 @@ fn paths(site: &mut SiteConfig) -> impl Iterator<Item = &mut PathBuf> {
     let own = own.chain(tls_files(&mut site.upstream_tls));
     own.chain(site.route.iter_mut().flat_map(|route| {
         let files = route.files.iter_mut().map(|files| &mut files.directory);
-        access_paths(&mut route.basic_auth, &mut route.api_keys, &mut route.jwt).chain(files)
+        let gateway = route.consul_gateway.iter_mut().map(|one| &mut one.tls);
+        access_paths(&mut route.basic_auth, &mut route.api_keys, &mut route.jwt)
+            .chain(files)
+            .chain(gateway.flat_map(tls_files))
     }))
 }
 

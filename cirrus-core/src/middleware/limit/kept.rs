@@ -6,12 +6,15 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::{Buckets, Gate};
+use crate::upstream::gateway::Gateway;
 
 /// The state of every limit in use.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     pub(crate) rates: Kept<Buckets>,
     pub(crate) gates: Kept<Gate>,
+    /// The services that gateways have found.
+    pub(crate) gateways: Kept<Gateway>,
 }
 
 /// Values by what they are for. One that nobody uses any more is forgotten.

@@ -1,0 +1,191 @@
+//! `consul_gateway`: two datacentres, joined over WAN.
+
+use cirrus_core::testing::process::ConsulServer;
+use cirrus_core::testing::{Asked, Client, Describe, Origin, RunningOrigin, reply};
+use tempfile::TempDir;
+
+use crate::support::{Cirrus, until};
+
+/// The program in front of a Consul.
+struct Edge {
+    cirrus: Cirrus,
+    _directory: TempDir,
+}
+
+// === impl Edge ===
+
+impl Edge {
+    fn start(consul: &ConsulServer, gateway: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cirrus.toml");
+        let config = format!(
+            r#"
+            listen = [{{ address = "127.0.0.1:0" }}]
+            [consul]
+            address = "{}"
+            [[site]]
+            hosts = ["*"]
+            [[site.route]]
+            path = "/*"
+            consul_gateway = {{ {gateway} }}
+            "#,
+            consul.address()
+        );
+        std::fs::write(&file, config).unwrap();
+        let arguments = ["run", "--config", file.to_str().unwrap()];
+        Self {
+            cirrus: Cirrus::start(directory.path(), &arguments),
+            _directory: directory,
+        }
+    }
+
+    async fn client(&mut self) -> Client {
+        Client::to(self.cirrus.address().await)
+    }
+}
+
+/// Says its name, and what it was asked for.
+async fn origin(name: &'static str) -> RunningOrigin {
+    let answer = move |asked: Asked| {
+        let body = asked.body.as_deref().unwrap_or_default();
+        let body = String::from_utf8_lossy(body);
+        reply(format!("{name} {} {} {body}", asked.method, asked.target))
+            .with("x-origin", &asked.header("x-client"))
+            .with("set-cookie", "a=1")
+    };
+    Origin::new().get("*", answer).run().await
+}
+
+fn register(consul: &ConsulServer, service: &str, origin: &RunningOrigin, status: &str) {
+    consul.register(service, &origin.address().to_string(), status);
+}
+
+async fn until_status(client: &mut Client, path: &str, status: u16) {
+    until(path, async || {
+        let response = client.get(path).await;
+        (response.status == status).then_some(())
+    })
+    .await;
+}
+
+async fn until_says(client: &mut Client, path: &str, text: &str) {
+    until(text, async || {
+        let response = client.get(path).await;
+        (response.text().trim_end() == text).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_service_of_two_datacentres_is_served() {
+    let one = ConsulServer::start("dc1");
+    let two = ConsulServer::joined("dc2", &one);
+    let (near, far, sick) = (
+        origin("near").await,
+        origin("far").await,
+        origin("sick").await,
+    );
+    register(&one, "pay", &near, "passing");
+    register(&two, "pay", &far, "passing");
+    register(&two, "sick", &sick, "critical");
+    register(&one, "admin-db", &near, "passing");
+    let mut edge = Edge::start(&one, r#"deny = ["consul", "admin-*"]"#);
+    let mut client = edge.client().await;
+
+    let text = |reply: cirrus_core::testing::Reply| (reply.status, reply.text().to_owned());
+    let get = async |client: &mut Client, path: &str| text(client.get(path).await);
+    assert_eq!(
+        get(&mut client, "/dc1/pay/a").await,
+        (200, "near GET /a ".into())
+    );
+    assert_eq!(
+        get(&mut client, "/dc2/pay").await,
+        (200, "far GET / ".into())
+    );
+    let odd = "/dc2/pay//x%2Fy/%C3%BC;v=1?q=%2F&&r=a+b";
+    let seen = "far GET //x%2Fy/%C3%BC;v=1?q=%2F&&r=a+b ";
+    assert_eq!(get(&mut client, odd).await, (200, seen.into()));
+    let posted = client
+        .ask("POST", "/dc1/pay/form?x", "X-Client: me\r\n", b"the body")
+        .await;
+    assert_eq!(
+        (posted.header("x-origin"), posted.header("set-cookie")),
+        ("me".into(), "a=1".into())
+    );
+    assert_eq!(text(posted), (200, "near POST /form?x the body".into()));
+
+    for unknown in [
+        "/dc1/nobody/x",
+        "/dc3/pay/x",
+        "/dc1/consul/",
+        "/dc1/admin-db/",
+        "/",
+        "/dc1",
+        "/dc1/p%2Fy/",
+    ] {
+        assert_eq!(client.get(unknown).await.status, 404, "{unknown}");
+    }
+    let nobody = client.get("/dc2/sick/x").await;
+    assert_eq!(nobody.status, 503);
+    assert!(!nobody.header("retry-after").is_empty());
+    assert_eq!(sick.count(), 0);
+
+    // What is born, heals and moves is served without anybody saying so.
+    register(&two, "sick", &sick, "passing");
+    until_says(&mut client, "/dc2/sick/x", "sick GET /x").await;
+    register(&one, "nobody", &near, "passing");
+    until_says(&mut client, "/dc1/nobody/x", "near GET /x").await;
+    register(&one, "pay", &far, "passing");
+    one.deregister("pay", &near.address().to_string());
+    until_says(&mut client, "/dc1/pay/x", "far GET /x").await;
+    // It was known, and so it stays for a while; Consul may only have forgotten.
+    one.deregister("pay", &far.address().to_string());
+    assert_eq!(client.get("/dc1/pay/x").await.status, 200);
+}
+
+#[tokio::test]
+async fn datacentres_stand_in_for_each_other() {
+    let one = ConsulServer::start("dc1");
+    let two = ConsulServer::joined("dc2", &one);
+    let (near, far) = (origin("near").await, origin("far").await);
+    register(&one, "pay", &near, "critical");
+    register(&two, "pay", &far, "passing");
+    let mut edge = Edge::start(&one, r#"failover = ["dc1", "dc2"]"#);
+    let mut client = edge.client().await;
+    assert_eq!(client.get("/dc1/pay/x").await.text(), "far GET /x ");
+    assert_eq!(client.get("/dc3/pay/x").await.status, 404);
+    register(&one, "pay", &near, "passing");
+    until_says(&mut client, "/dc1/pay/x", "near GET /x").await;
+    register(&one, "pay", &near, "critical");
+    until_says(&mut client, "/dc1/pay/x", "far GET /x").await;
+    register(&two, "pay", &far, "critical");
+    until_status(&mut client, "/dc1/pay/x", 503).await;
+}
+
+#[tokio::test]
+async fn what_consul_said_last_is_served_while_it_is_down_paused_or_empty() {
+    let mut consul = ConsulServer::start("dc1");
+    let (old, new) = (origin("old").await, origin("new").await);
+    register(&consul, "pay", &old, "passing");
+    let mut edge = Edge::start(&consul, "");
+    let mut client = edge.client().await;
+    assert_eq!(client.get("/dc1/pay/x").await.status, 200);
+    consul.pause();
+    assert_eq!(client.get("/dc1/pay/x").await.text(), "old GET /x ");
+    consul.resume();
+    consul.kill();
+    for _ in 0..50 {
+        assert_eq!(client.get("/dc1/pay/x").await.text(), "old GET /x ");
+    }
+    assert_eq!(
+        client.get("/dc1/other/x").await.status,
+        503,
+        "nobody can say"
+    );
+    consul.restart();
+    // It has lost everything.
+    until_status(&mut client, "/dc1/other/x", 404).await;
+    assert_eq!(client.get("/dc1/pay/x").await.text(), "old GET /x ");
+    register(&consul, "pay", &new, "passing");
+    until_says(&mut client, "/dc1/pay/x", "new GET /x").await;
+}

@@ -1,0 +1,78 @@
+//! TLS to Consul.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio_rustls::TlsConnector;
+
+use super::ConsulError;
+
+/// Whom to believe, and what to show.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TlsFiles {
+    pub(super) ca: Option<PathBuf>,
+    /// Certificate and key.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
+
+// === impl TlsFiles ===
+
+impl TlsFiles {
+    /// Reads the files.
+    pub(super) fn connector(&self) -> Result<TlsConnector, ConsulError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(ConsulError::Tls)?;
+        let verified = match &self.ca {
+            Some(ca) => builder.with_root_certificates(roots(ca)?),
+            None => platform(builder)?,
+        };
+        let config = match &self.identity {
+            None => verified.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error))?;
+                let chain = certificates(certificate)?;
+                verified
+                    .with_client_auth_cert(chain, key)
+                    .map_err(ConsulError::Tls)?
+            }
+        };
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+type Verified = ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn platform(builder: ConfigBuilder<ClientConfig, WantsVerifier>) -> Result<Verified, ConsulError> {
+    builder.with_platform_verifier().map_err(ConsulError::Tls)
+}
+
+fn roots(file: &Path) -> Result<RootCertStore, ConsulError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(ConsulError::Tls)?;
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConsulError> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let certificates: Vec<_> = read.map_err(|error| bad(file, error))?;
+    if certificates.is_empty() {
+        return Err(bad(file, "no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn bad(file: &Path, error: impl ToString) -> ConsulError {
+    ConsulError::File {
+        path: file.to_owned(),
+        source: io::Error::other(error.to_string()),
+    }
+}
