@@ -19,6 +19,10 @@ struct Written {
     weight: u16,
     #[serde(default)]
     sni: Option<Arc<str>>,
+    #[serde(default)]
+    zone: Option<Arc<str>>,
+    #[serde(default)]
+    priority: u8,
 }
 
 fn one() -> u16 {
@@ -27,21 +31,29 @@ fn one() -> u16 {
 
 // === impl Endpoint ===
 
-/// A table with `url`, and perhaps `weight` and `sni`.
+/// A table with `url` and `weight`, and perhaps `sni`, `zone` and `priority`.
 impl Serialize for Endpoint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = 2 + usize::from(self.sni.is_some());
+        let more = [self.sni.is_some(), self.zone.is_some(), self.priority > 0];
+        let fields = 2 + more.iter().filter(|is_there| **is_there).count();
         let mut table = serializer.serialize_struct("Endpoint", fields)?;
         table.serialize_field("url", &self.url)?;
         table.serialize_field("weight", &self.weight)?;
         if let Some(sni) = &self.sni {
             table.serialize_field("sni", sni)?;
         }
+        if let Some(zone) = &self.zone {
+            table.serialize_field("zone", zone)?;
+        }
+        if self.priority > 0 {
+            table.serialize_field("priority", &self.priority)?;
+        }
         table.end()
     }
 }
 
-/// A URL, or a table with `url`, and perhaps `weight` (1 by default) and `sni`. Other fields are faults.
+/// A URL, or a table with `url`, and perhaps `weight` (1 by default), `sni`, `zone` and `priority` (0 by default). Other
+/// fields are faults.
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Either)
@@ -62,11 +74,12 @@ impl<'de> Visitor<'de> for Either {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Endpoint, A::Error> {
-        let Written { url, weight, sni } = Written::deserialize(MapAccessDeserializer::new(map))?;
-        let endpoint = Endpoint::new(url).with_weight(weight);
-        Ok(match sni {
-            Some(sni) => endpoint.with_sni(sni),
-            None => endpoint,
+        let written = Written::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Endpoint {
+            sni: written.sni,
+            zone: written.zone,
+            priority: written.priority,
+            ..Endpoint::new(written.url).with_weight(written.weight)
         })
     }
 }
@@ -79,7 +92,12 @@ mod tests {
     fn is_read_as_it_is_written() {
         let url = "http://10.0.0.7:8080";
         let endpoint = Endpoint::new(url.parse().unwrap()).with_weight(3);
-        for endpoint in [endpoint.clone(), endpoint.with_sni("a.example")] {
+        let full = endpoint
+            .clone()
+            .with_sni("a.example")
+            .in_zone("b")
+            .with_priority(2);
+        for endpoint in [endpoint, full] {
             let text = serde_json::to_string(&endpoint).unwrap();
             assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), endpoint);
         }

@@ -92,9 +92,19 @@ const SECRETS: [(&str, &str); 4] = [
     ("purge", "keys"),
 ];
 
+/// Tables, and which of their keys is a secret in plain text.
+const PLAIN_SECRETS: [(&str, &str); 2] = [("consul", "token"), ("sticky", "secret")];
+
 fn mask(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            for (table, secret) in PLAIN_SECRETS {
+                let table = fields.get_mut(table);
+                let secret = table.and_then(|table| table.get_mut(secret));
+                if let Some(secret) = secret.filter(|secret| !secret.is_null()) {
+                    *secret = "…".into();
+                }
+            }
             for (table, secrets) in SECRETS {
                 let table = fields
                     .get_mut(table)

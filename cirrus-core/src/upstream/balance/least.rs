@@ -94,7 +94,7 @@ mod tests {
         chance::seed(7);
         let policy = Least::new(&[1; 1000]);
         let busy = |index| usize::from(index % 2 == 0);
-        let picks = (0..10_000).filter(|_| policy.pick(&|_| true, busy).unwrap() % 2 == 0);
+        let picks = (0..10_000).filter(|_| policy.pick(&|_| true, busy).unwrap().is_multiple_of(2));
         // All five are busy: 1 in 32.
         let percent = picks.count() as f64 / 100.0;
         assert!((percent - 3.1).abs() < 0.6, "{percent}");
