@@ -14,8 +14,19 @@ use crate::middleware::seen_path;
 use crate::routing::{Found, Host};
 
 /// Tables of a route that are no policies: what it matches, what it does, and what is told by itself.
-const NO_POLICIES: [&str; 10] = [
-    "path", "methods", "headers", "query", "origin", "cluster", "redirect", "respond", "files",
+const NO_POLICIES: [&str; 13] = [
+    "path",
+    "methods",
+    "headers",
+    "query",
+    "origin",
+    "cluster",
+    "split",
+    "split_by",
+    "consul_gateway",
+    "redirect",
+    "respond",
+    "files",
     "cache",
 ];
 

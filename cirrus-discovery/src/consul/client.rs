@@ -127,7 +127,7 @@ impl Client {
         link: &mut Option<Link>,
         target: &str,
     ) -> Result<Answer, ConsulError> {
-        self.within(link, target, self.0.timeout).await
+        self.within(link, target, self.0.timeout, true).await
     }
 
     /// Asks for something that is held back until it changes. Consul adds up to a sixteenth of the wait.
@@ -137,7 +137,9 @@ impl Client {
         target: &str,
     ) -> Result<Answer, ConsulError> {
         let limit = self.0.wait + self.0.wait / 16 + self.0.timeout;
-        self.within(link, target, limit).await
+        // One that breaks off is not sent again by itself: it may be another Consul that answers now, or one that has lost
+        // its data, and its index means nothing there.
+        self.within(link, target, limit, false).await
     }
 
     /// On `link`, if it is open, and otherwise on a new one, which is left there.
@@ -146,9 +148,10 @@ impl Client {
         link: &mut Option<Link>,
         target: &str,
         limit: Duration,
+        again: bool,
     ) -> Result<Answer, ConsulError> {
         // Taken out: what breaks off in the middle is never used again.
-        let asked = timeout(limit, self.ask(link.take(), target)).await;
+        let asked = timeout(limit, self.ask(link.take(), target, again)).await;
         let (answer, used) = asked.map_err(|_| ConsulError::Late(limit))??;
         *link = Some(used);
         let (head, body) = answer.into_parts();
@@ -165,12 +168,13 @@ impl Client {
         &self,
         known: Option<Link>,
         target: &str,
+        again: bool,
     ) -> Result<(Response<Bytes>, Link), ConsulError> {
         let max = self.0.max_response;
         if let Some(mut known) = known.filter(Link::is_open) {
             match known.exchange(self.request(target).await?, max).await {
                 // Consul has closed it meanwhile; a new one tells whether it is well.
-                Err(ConsulError::Http(_) | ConsulError::Closed) => {}
+                Err(ConsulError::Http(_) | ConsulError::Closed) if again => {}
                 answer => return Ok((answer?, known)),
             }
         }

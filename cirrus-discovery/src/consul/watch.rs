@@ -15,9 +15,12 @@ use super::{ConsulError, ConsulService};
 /// The shortest time from one query to the next: what changes all the time is not asked about all the time.
 const PACE: Duration = Duration::from_millis(100);
 
+/// Between two looks for a service that is not there. With jitter.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Between two attempts after an error: at first, and at the most. With jitter.
 const FIRST_REST: Duration = Duration::from_millis(250);
-const LONGEST_REST: Duration = Duration::from_secs(15);
+const LONGEST_REST: Duration = Duration::from_secs(8);
 
 /// What Consul says of a datacentre that it cannot reach, whether it knows of it or not.
 const NO_PATH: &str = "No path to datacenter";
@@ -63,8 +66,13 @@ impl Watch {
             self.next = Some(Instant::now() + PACE);
             let item = match self.ask().await {
                 Ok(Said::Known(endpoints)) => Ok(endpoints),
-                Ok(Said::Unknown) if self.said_unknown => continue,
-                Ok(Said::Unknown) => Err(UnknownService::new(self.name.clone()).into()),
+                Ok(Said::Unknown) => {
+                    self.look_again();
+                    if self.said_unknown {
+                        continue;
+                    }
+                    Err(UnknownService::new(self.name.clone()).into())
+                }
                 Err(error) => {
                     self.failed();
                     self.said_unknown = false;
@@ -116,6 +124,12 @@ impl Watch {
             Some(index) if index >= self.index => index,
             _ => 0,
         }
+    }
+
+    /// What is not there is asked for now and then: a query for it that is held back may miss its coming.
+    fn look_again(&mut self) {
+        self.index = 0;
+        self.next = Some(Instant::now() + LOOK.mul_f64(0.5 + jitter()));
     }
 
     /// The next query is one that is answered at once, after a rest.

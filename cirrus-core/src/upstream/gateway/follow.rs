@@ -12,6 +12,9 @@ use crate::config::Backoff;
 use crate::discovery::{Discovery, ServiceName, UnknownService};
 use crate::server::Drain;
 
+/// Between an error of a watch and what it says next.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
 /// How long it is remembered that nobody knows a service.
 const REMEMBER: Duration = Duration::from_secs(5);
 
@@ -78,9 +81,8 @@ impl Following {
                     continue;
                 }
                 drop(slot);
-                if wait.rest(drain).await.is_err() {
-                    return;
-                }
+                // A backend that fails goes on by itself, at its own pace: its recovery is not to be slept through.
+                sleep(AFTER_ERROR).await;
             }
             if wait.rest(drain).await.is_err() {
                 return;
