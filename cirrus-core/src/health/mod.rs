@@ -1,8 +1,8 @@
 //! Which endpoints may be asked.
 //!
 //! Health belongs to an endpoint and survives every update of its cluster; it ends with the endpoint. Three things speak:
-//! [`Probe`]s that look after endpoints at intervals ([`checks`](self) keeps one for each check and endpoint), the traffic
-//! itself (failures in a row, rates, latency), and conditions that join both. A [`Guard`] in the background hears them
+//! [probes](crate::health::Probe) that look after endpoints at intervals (`checks` keeps one for each check and endpoint), the traffic
+//! itself (failures in a row, rates, latency), and conditions that join both. A `Guard` in the background hears them
 //! all and tells the endpoints; requests read one or two atomics.
 
 mod breaker;
