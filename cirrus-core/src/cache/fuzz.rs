@@ -60,11 +60,15 @@ pub fn cache_control(bytes: &[u8]) {
         more.append(CACHE_CONTROL, HeaderValue::from_static(strict));
     }
     let more = Control::of_response(&more);
-    assert!(more.no_store && more.private && more.max_age == Some(0));
-    assert_eq!(
-        (more.no_cache, more.s_maxage),
-        (control.no_cache, control.s_maxage)
-    );
+    assert!(more.no_store);
+    // Behind a quoted string that never ends nothing is read, and nothing is stored.
+    if !control.no_store {
+        assert!(more.private && more.max_age == Some(0));
+        assert_eq!(
+            (more.no_cache, more.s_maxage),
+            (control.no_cache, control.s_maxage)
+        );
+    }
 }
 
 /// `Vary` on the first line, then the request's `name: value` lines: a request matches its own variant.
