@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,15 @@ struct Opening {
     worker: Arc<Worker>,
 }
 
+/// When a socket begins to share its port with those of other workers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sharing {
+    /// The first one: the port has to be free. With `SO_REUSEPORT` from the start, a second program would share it
+    /// without a word; asking once without it and binding again would leave a gap in which the port is lost.
+    AfterBind,
+    BeforeBind,
+}
+
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", hint(.source))]
@@ -80,12 +90,11 @@ impl Bound {
             address: config.address,
             source,
         };
-        // With SO_REUSEPORT a second program would share the port without a word: ask once without it.
-        let first = socket(config.address, false).map_err(failed)?;
+        let first = socket(config.address, Sharing::AfterBind).map_err(failed)?;
         let address = first.local_addr().map_err(failed)?;
-        drop(first);
-        let sockets = (0..workers)
-            .map(|_| socket(address, true))
+        let others = (1..workers).map(|_| socket(address, Sharing::BeforeBind));
+        let sockets = iter::once(Ok(first))
+            .chain(others)
             .collect::<io::Result<_>>()
             .map_err(failed)?;
         Ok(Self {
@@ -99,7 +108,7 @@ impl Bound {
     }
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -110,9 +119,10 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
+    socket.set_reuse_port(sharing == Sharing::BeforeBind)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -290,5 +300,43 @@ async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Outp
             tracing::debug!(peer = %connection.peer, %error, "a handshake failed");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::config::{Config, Format};
+    use crate::testing::ports;
+
+    fn listening(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+        let toml = format!(
+            "[[listen]]\naddress = \"{address}\"\n[[site]]\nhosts = [\"*\"]\n[[site.route]]\nrespond = {{}}\n"
+        );
+        let (config, _) = Config::parse(&toml, Format::Toml).unwrap();
+        Bound::new(&config.listen[0], workers)
+    }
+
+    #[test]
+    fn each_worker_gets_its_connections() {
+        for address in [ports::free(), SocketAddr::from(([127, 0, 0, 1], 0))] {
+            let bound = listening(address, 3).unwrap();
+            let held: Vec<_> = (0..100)
+                .map(|_| std::net::TcpStream::connect(bound.address).unwrap())
+                .collect();
+            let reached: HashSet<_> = (0..3)
+                .filter(|worker| bound.sockets[*worker].accept().is_ok())
+                .collect();
+            assert_eq!(reached.len(), 3, "of {} connections", held.len());
+        }
+    }
+
+    #[test]
+    fn a_port_is_not_shared_with_a_second_listener() {
+        let first = listening(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
+        let error = listening(first.address, 2).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
     }
 }

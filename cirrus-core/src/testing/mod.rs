@@ -20,6 +20,7 @@ pub mod discovery_suite;
 pub mod nsd;
 mod origin;
 pub mod pieces;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod store_suite;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::process::{free_address, new_directory};
+use super::ports;
+use super::process::new_directory;
 
 /// How often a server that starts is asked whether it is there, and how long between.
 const ATTEMPTS: u32 = 500;
@@ -44,7 +45,7 @@ impl NameServer {
         // Somebody else may take the port before the server does: then another one is tried.
         for _ in 0..10 {
             let mut server = Self {
-                address: free_address().expect("a free port"),
+                address: ports::free(),
                 directory: new_directory().expect("a directory"),
                 serial: 0,
                 child: None,

@@ -5,12 +5,14 @@ mod consul;
 pub use consul::ConsulServer;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use super::ports;
 
 /// How often a server that starts is asked whether it is there, and how long between.
 const ATTEMPTS: u32 = 500;
@@ -56,7 +58,7 @@ impl RedisServer {
         // Somebody else may take the port before the server does: then another one is tried.
         for _ in 0..10 {
             let mut server = Self {
-                address: free_address().expect("a free port"),
+                address: ports::free(),
                 directory: new_directory().expect("a directory"),
                 arguments: arguments.iter().map(ToString::to_string).collect(),
                 child: None,
@@ -200,10 +202,6 @@ fn send(signal: &str, to: Option<&Child>) {
         .arg(child.id().to_string())
         .status();
     assert!(sent.is_ok_and(|status| status.success()), "a signal");
-}
-
-pub(super) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 pub(super) fn new_directory() -> io::Result<PathBuf> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, proxy, reply};
+use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, ports, proxy, reply};
 
 use crate::nowhere;
 
@@ -571,10 +571,7 @@ async fn without_a_verdict_nobody_passes() {
 #[tokio::test]
 async fn a_service_that_asks_itself_is_asked_once() {
     let origin = echo().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = ports::free();
     let listen = format!("[[listen]]\naddress = \"{port}\"\n");
     let toml = guarded(&origin, &judged(&format!("http://{port}"), ""));
     let proxy = proxy::new(&format!("{listen}{toml}")).run().await;

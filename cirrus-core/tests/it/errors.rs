@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cirrus_core::testing::{Client, Origin, proxy, reply, scripted};
+use cirrus_core::testing::{Client, Origin, ports, proxy, reply, scripted};
 
 use crate::{before, nowhere, site};
 
@@ -210,10 +210,7 @@ async fn a_silent_origin_in_the_middle_of_a_body_is_cut_off() {
 #[tokio::test]
 async fn a_request_that_comes_round_again_is_508() {
     // Two proxies that are each other's origin: no configuration could have told.
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = ports::free();
     let first = proxy::new(&site(&format!("http://{port}"))).run().await;
     let listen = format!("[[listen]]\naddress = \"{port}\"\n");
     let _second = proxy::new(&format!(

@@ -35,7 +35,7 @@ mod upgrade;
 mod upstream;
 mod websocket;
 
-use cirrus_core::testing::{Client, RunningOrigin, proxy};
+use cirrus_core::testing::{Client, RunningOrigin, ports, proxy};
 
 /// A proxy without a cache, and a client of it.
 async fn before(origin: &RunningOrigin) -> (proxy::Running, Client) {
@@ -51,6 +51,5 @@ fn site(url: &str) -> String {
 
 /// An address where nobody listens.
 fn nowhere() -> String {
-    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    format!("http://{}", free.local_addr().unwrap())
+    format!("http://{}", ports::free())
 }

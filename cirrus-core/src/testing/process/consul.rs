@@ -1,7 +1,9 @@
 //! A Consul agent for one test.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::iter;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::send;
+use crate::testing::ports;
 
 /// How often an agent that starts is asked whether it leads, and how long between: 30 s.
 const ATTEMPTS: u32 = 600;
@@ -79,7 +82,7 @@ impl ConsulServer {
         for _ in 0..5 {
             let mut server = Self {
                 datacentre: datacentre.to_owned(),
-                ports: Ports::free().expect("free ports"),
+                ports: Ports::free(),
                 arguments: arguments.iter().map(ToString::to_string).collect(),
                 child: None,
             };
@@ -253,25 +256,19 @@ impl Drop for ConsulServer {
 
 impl Ports {
     /// Each of them free for TCP and UDP; gossip uses both.
-    fn free() -> io::Result<Self> {
-        let mut held = Vec::new();
-        let mut next = || -> io::Result<u16> {
-            loop {
-                let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-                let address = tcp.local_addr()?;
-                let Ok(udp) = UdpSocket::bind(address) else {
-                    continue;
-                };
-                held.push((tcp, udp));
-                return Ok(address.port());
-            }
+    fn free() -> Self {
+        let mut taken = HashSet::new();
+        let mut next = || {
+            iter::repeat_with(|| ports::free().port())
+                .find(|port| taken.insert(*port))
+                .expect("there is always one more")
         };
-        Ok(Self {
-            http: next()?,
-            rpc: next()?,
-            lan: next()?,
-            wan: next()?,
-        })
+        Self {
+            http: next(),
+            rpc: next(),
+            lan: next(),
+            wan: next(),
+        }
     }
 }
 
