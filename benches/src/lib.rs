@@ -11,9 +11,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::runtime::Runtime;
 
-/// The allocator of the binary, so that the figures are those of what people run.
+/// The binary's own, so that the figures are those of what people run.
+#[path = "../../cirrus-bin/src/memory/allocator.rs"]
+mod allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// The body that most scenarios speak of: 1 KiB.
 pub const SMALL: usize = 1024;

@@ -1,11 +1,13 @@
-//! Gives memory back when nobody is served any more.
+//! Where memory comes from, and that it goes back when nobody is served any more.
+
+mod allocator;
 
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// mimalloc keeps what was freed for a second, in case that it is wanted again.
 const EVERY: Duration = Duration::from_secs(1);

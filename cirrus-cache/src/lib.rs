@@ -2,6 +2,7 @@
 //!
 //! Each is a [`CacheStore`](cirrus_core::cache::CacheStore): [`MemoryStore`] keeps them in memory, [`DiskStore`] on a
 //! disk, and [`TieredStore`] makes several stores one. [`FileLog`] is a log of purges that several edges follow.
+#![forbid(unsafe_code)]
 #![cfg_attr(
     feature = "redis",
     doc = "[`RedisStore`] keeps them where several edges find them."

@@ -3,4 +3,6 @@
 //! So far it has [`placement`]: which nodes answer for a domain. The REST API, DNS, certificates and the console come
 //! on top of it.
 
+#![forbid(unsafe_code)]
+
 pub mod placement;

@@ -7,6 +7,8 @@
 //! The four traits are [`config::ConfigSource`], [`discovery::Discovery`], [`cache::CacheStore`] and
 //! [`downstream::CertProvider`]. Their backends live in crates of their own; a stranger's are as good as ours.
 
+#![forbid(unsafe_code)]
+
 /// Sockets, TLS and HTTP: bytes become a request.
 pub mod downstream;
 

@@ -14,6 +14,8 @@
 //! `cargo run -p cirrus-examples --example custom_layer -- http://127.0.0.1:3000 127.0.0.1:8080` starts one; what each
 //! takes stands at its top. They log where they listen, and end with Ctrl-C. The tests run all of them.
 
+#![forbid(unsafe_code)]
+
 /// The program's arguments; those that were not given have these defaults.
 #[must_use]
 pub fn arguments<const N: usize>(defaults: [&str; N]) -> [String; N] {
