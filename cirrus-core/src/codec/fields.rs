@@ -16,6 +16,9 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span(u32, u32);
 
+/// Room for what is added on the way; a larger map costs every request, a second one those that need it.
+const ADDED: usize = 2;
+
 // === impl Place ===
 
 impl Place {
@@ -45,7 +48,7 @@ impl Span {
 
 /// The header, with room for what is added on the way. The values share the head's bytes.
 pub(crate) fn headers(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
-    let mut headers = HeaderMap::with_capacity(places.len() + 6);
+    let mut headers = HeaderMap::with_capacity(places.len() + ADDED);
     for place in places {
         let name = HeaderName::from_bytes(&head[place.name.0 as usize..place.name.1 as usize])
             .map_err(|_| Malformed("a field's name is not valid"))?;

@@ -52,6 +52,15 @@ impl Relayed {
         }
     }
 
+    /// Adds a field's whole line, whose name is so long.
+    pub(crate) fn push_line(&mut self, line: &[u8], name: usize) {
+        let begin = self.lines.len();
+        self.lines.extend_from_slice(line);
+        let name = &mut self.lines[begin..begin + name];
+        name.make_ascii_lowercase();
+        self.is_dated |= name == b"date";
+    }
+
     /// Adds a field as it was parsed; its name is written in lower case, as of every field that we write.
     pub(crate) fn push(&mut self, name: &str, value: &[u8]) {
         self.is_dated |= name.len() == 4 && name.eq_ignore_ascii_case("date");

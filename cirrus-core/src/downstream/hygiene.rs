@@ -319,10 +319,14 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Whether a field of a response, as it was parsed, is not for the client but for us, or is made anew for it.
 pub(crate) fn is_for_one_hop(name: &str) -> bool {
+    // Its length rules out most names, and its first letter nearly all that are left.
+    if !matches!(name.len(), 2 | 7 | 10 | 14 | 16..=18) {
+        return false;
+    }
     let is = |one: &HeaderName| name.eq_ignore_ascii_case(one.as_str());
-    match name.as_bytes().first().map(u8::to_ascii_lowercase) {
-        Some(b'c') => is(&header::CONNECTION) || is(&header::CONTENT_LENGTH),
-        Some(b't' | b'u' | b'p' | b'k' | b'h') => HOP_BY_HOP.iter().any(is),
+    match name.as_bytes()[0].to_ascii_lowercase() {
+        b'c' => is(&header::CONNECTION) || is(&header::CONTENT_LENGTH),
+        b't' | b'u' | b'p' | b'k' | b'h' => HOP_BY_HOP.iter().any(is),
         _ => false,
     }
 }
@@ -437,6 +441,21 @@ mod tests {
         )
         .map(|(request, host)| (request.uri().to_string(), host.as_str().to_owned()))
         .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn fields_for_one_hop_are_known_as_parsed_too() {
+        let ours = [header::CONNECTION, header::CONTENT_LENGTH];
+        for name in HOP_BY_HOP.iter().chain(&ours) {
+            assert!(is_for_one_hop(name.as_str()), "{name}");
+            assert!(
+                is_for_one_hop(&name.as_str().to_ascii_uppercase()),
+                "{name}"
+            );
+        }
+        for other in ["a", "date", "upgrades", "ce", "content-type", "keep-alivf"] {
+            assert!(!is_for_one_hop(other), "{other}");
+        }
     }
 
     #[test]

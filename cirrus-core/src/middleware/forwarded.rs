@@ -101,6 +101,9 @@ pub(super) fn scheme(cx: &Context, headers: &HeaderMap) -> Scheme {
 
 /// A request that has been through this very process would go round for ever.
 pub(super) fn refuse_loop(headers: &HeaderMap, token: &HeaderValue) -> Result<(), Error> {
+    if !headers.contains_key(&CDN_LOOP) {
+        return Ok(());
+    }
     let token = token.to_str().unwrap_or_default();
     let mut members = headers
         .get_all(&CDN_LOOP)

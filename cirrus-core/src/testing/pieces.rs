@@ -139,7 +139,7 @@ impl Checkout {
     /// Takes the connection and gives it back; whether it was there.
     #[must_use]
     pub fn round(&self) -> bool {
-        let wire = self.pool.take(&self.transport);
+        let wire = self.pool.take(&self.transport, tokio::time::Instant::now());
         let is_there = wire.is_some();
         wire.into_iter().for_each(|wire| self.put(wire));
         is_there
@@ -147,7 +147,7 @@ impl Checkout {
 
     fn put(&self, wire: Box<Wire>) {
         let home = self.pool.home(&self.transport, Keep::default());
-        home.put(wire);
+        home.put(wire, tokio::time::Instant::now());
     }
 }
 

@@ -54,8 +54,10 @@ pub(crate) struct Asked {
 }
 
 /// The endpoints that could not be reached for one request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tries {
+    /// Read once for all that happens before anybody waits: a look at the clock costs as much as two allocations.
+    begun: Instant,
     /// Those of earlier tries of the same request first.
     backends: Vec<Arc<Backend>>,
     /// How many of them these are.
@@ -68,13 +70,15 @@ struct Tries {
 // === impl Tries ===
 
 impl Tries {
-    fn new(wanted: Wanted, earlier: Option<&Tried>) -> Self {
+    fn new(begun: Instant, wanted: Wanted, earlier: Option<&Tried>) -> Self {
         let backends = earlier.map_or_else(Vec::new, Tried::all);
         Self {
+            begun,
             earlier: backends.len(),
             backends,
+            last: None,
             wanted,
-            ..Self::default()
+            busy: None,
         }
     }
 
@@ -120,7 +124,11 @@ impl Forward {
             if let Some(tried) = &cx.tried {
                 tried.note(&backend);
             }
-            if let Some(wire) = self.pooled(cx, &backend, switches) {
+            let now = match tries.backends.len() == tries.earlier {
+                true => tries.begun,
+                false => Instant::now(),
+            };
+            if let Some(wire) = self.pooled(cx, &backend, switches, now) {
                 cx.worker.cells.pool_hits.add(1);
                 return Ok((backend, Link::Http1(wire)));
             }
@@ -145,11 +153,17 @@ impl Forward {
     }
 
     /// An idle connection, if each request has one to itself.
-    fn pooled(&self, cx: &Context, backend: &Backend, switches: bool) -> Option<Box<Wire>> {
+    fn pooled(
+        &self,
+        cx: &Context,
+        backend: &Backend,
+        switches: bool,
+        now: Instant,
+    ) -> Option<Box<Wire>> {
         if self.wish(backend, switches).is_shared() {
             return None;
         }
-        cx.worker.pool.take(&backend.transport)
+        cx.worker.pool.take(&backend.transport, now)
     }
 
     fn wish<'a>(&self, backend: &'a Backend, switches: bool) -> Wish<'a> {
@@ -265,7 +279,7 @@ impl Forward {
                 {
                     cells.upstream_resets.add(1);
                 }
-                answered.map(Answer::Response)
+                answered.map(|response| Answer::Response(response, Instant::now()))
             }
         }
     }
@@ -275,7 +289,7 @@ impl Forward {
         cx: &Context,
         mut request: Box<Request>,
         tries: &mut Tries,
-    ) -> Result<(Arc<Backend>, Response), Error> {
+    ) -> Result<(Arc<Backend>, Response, Instant), Error> {
         // Behind hygiene the field is there only if it is to be passed on.
         let switches = request.headers().contains_key(UPGRADE);
         let upgrade = switches.then(|| Upgrade::of(&mut request));
@@ -309,16 +323,17 @@ impl Forward {
             }
             sent += 1;
             let mut failed = match self.exchange(cx, &backend, link, head, body).await {
-                Ok(Answer::Response(mut response)) => {
+                Ok(Answer::Response(mut response, at)) => {
                     hygiene::strip(response.headers_mut());
-                    return Ok((backend, response));
+                    return Ok((backend, response, at));
                 }
                 Ok(Answer::Switched(response, wire)) => {
                     let headers = response.headers();
                     if bridged.is_some_and(|bridged| !bridged.is_accepted(headers)) {
                         return Err(Error::because(Kind::Exchange, "no answer to our key"));
                     }
-                    return Ok((backend, tunnel::begin(cx, upgrade, response, wire)?));
+                    let response = tunnel::begin(cx, upgrade, response, wire)?;
+                    return Ok((backend, response, Instant::now()));
                 }
                 Err(failed) => failed,
             };
@@ -356,16 +371,20 @@ impl Handler for Forward {
     ) -> Result<Response, Error> {
         let begun = Instant::now();
         let passage = self.cluster.admit(&cx.worker.engine.checks)?;
-        let mut tries = Tries::new(self.cluster.wanted(cx, &request), cx.tried.as_deref());
+        let wanted = self.cluster.wanted(cx, &request);
+        let mut tries = Tries::new(begun, wanted, cx.tried.as_deref());
         let asked = self.ask(cx, request, &mut tries).await;
-        let took = begun.elapsed();
+        let ended = asked
+            .as_ref()
+            .map_or_else(|_| Instant::now(), |asked| asked.2);
+        let took = ended.saturating_duration_since(begun);
         if let Some(busy) = &tries.busy {
             match &asked {
                 Ok(_) => busy.load().answered(took),
                 Err(_) => busy.load().failed(took),
             }
         }
-        let (backend, mut response) = match asked {
+        let (backend, mut response, _) = match asked {
             Ok(answered) => answered,
             Err(error) => {
                 passage.failed(&error);

@@ -94,7 +94,7 @@ impl Wish<'_> {
             Turn::Open(gate) => gate,
         };
         if gate.is_none()
-            && let Some(wire) = pool.take(self.transport)
+            && let Some(wire) = pool.take(self.transport, Instant::now())
         {
             return Found::Pooled(Link::Http1(wire));
         }

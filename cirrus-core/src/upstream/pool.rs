@@ -162,8 +162,7 @@ impl Default for Keep {
 
 impl Pool {
     /// Takes the connection that was idle for the shortest time. Never waits: `None` means "connect".
-    pub(crate) fn take(&self, transport: &Transport) -> Option<Box<Wire>> {
-        let now = Instant::now();
+    pub(crate) fn take(&self, transport: &Transport, now: Instant) -> Option<Box<Wire>> {
         loop {
             let mut idle = self.idle.lock().get_mut(transport)?.pop()?;
             // The origin has closed it, or sends what nobody asked for.
@@ -187,8 +186,7 @@ impl Pool {
         }
     }
 
-    fn put(&self, transport: Arc<Transport>, mut wire: Box<Wire>, keep: Keep) {
-        let now = Instant::now();
+    fn put(&self, transport: Arc<Transport>, mut wire: Box<Wire>, keep: Keep, now: Instant) {
         wire.served = wire.served.saturating_add(1);
         let Some(until) = keep.until(&wire, now) else {
             return;
@@ -241,9 +239,9 @@ impl fmt::Debug for Pool {
 
 impl Home {
     /// Gives a connection back that is ready for another request.
-    pub(crate) fn put(self, wire: Box<Wire>) {
+    pub(crate) fn put(self, wire: Box<Wire>, now: Instant) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.put(self.transport, wire, self.keep);
+            pool.put(self.transport, wire, self.keep, now);
         }
     }
 }
@@ -397,13 +395,13 @@ mod tests {
             Keep::default(),
         );
         let (one, _origin) = wire();
-        pool.home(&to, keep).put(one);
+        pool.home(&to, keep).put(one, Instant::now());
         tokio::time::advance(secs(59)).await;
-        let one = pool.take(&to).unwrap();
+        let one = pool.take(&to, Instant::now()).unwrap();
         assert!(one.reused);
-        pool.home(&to, keep).put(one);
+        pool.home(&to, keep).put(one, Instant::now());
         tokio::time::advance(secs(60)).await;
-        assert!(pool.take(&to).is_none());
+        assert!(pool.take(&to, Instant::now()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -414,7 +412,7 @@ mod tests {
             idle_time: secs(5),
             ..Keep::default()
         };
-        pool.home(&to, keep).put(one);
+        pool.home(&to, keep).put(one, Instant::now());
         tokio::time::advance(secs(4)).await;
         pool.reap();
         assert_eq!(pool.len(), 1);
@@ -433,23 +431,23 @@ mod tests {
         let (mut one, _origin) = wire();
         for _ in 0..2 {
             tokio::time::advance(secs(40)).await;
-            pool.home(&to, old).put(one);
-            one = pool.take(&to).unwrap();
+            pool.home(&to, old).put(one, Instant::now());
+            one = pool.take(&to, Instant::now()).unwrap();
         }
         // It may be idle until its age is over, and not for its idle time.
-        pool.home(&to, old).put(one);
+        pool.home(&to, old).put(one, Instant::now());
         tokio::time::advance(secs(10)).await;
-        assert!(pool.take(&to).is_none(), "90 seconds old");
+        assert!(pool.take(&to, Instant::now()).is_none(), "90 seconds old");
 
         let often = Keep {
             max_requests: Some(2),
             ..Keep::default()
         };
         let (one, _origin) = wire();
-        pool.home(&to, often).put(one);
-        let one = pool.take(&to).unwrap();
-        pool.home(&to, often).put(one);
-        assert!(pool.take(&to).is_none(), "two were enough");
+        pool.home(&to, often).put(one, Instant::now());
+        let one = pool.take(&to, Instant::now()).unwrap();
+        pool.home(&to, often).put(one, Instant::now());
+        assert!(pool.take(&to, Instant::now()).is_none(), "two were enough");
     }
 
     #[tokio::test(start_paused = true)]
@@ -462,7 +460,7 @@ mod tests {
         let ends: Vec<UnixStream> = (0..5)
             .map(|_| {
                 let (one, end) = wire();
-                pool.home(&to, keep).put(one);
+                pool.home(&to, keep).put(one, Instant::now());
                 end
             })
             .collect();
@@ -507,17 +505,22 @@ mod tests {
         let pool = Arc::new(Pool::default());
         for (index, one) in all.iter().enumerate() {
             let (wire, _origin) = wire();
-            pool.home(&Arc::new(one.clone()), Keep::default()).put(wire);
+            pool.home(&Arc::new(one.clone()), Keep::default())
+                .put(wire, Instant::now());
             for other in &all[index + 1..] {
-                assert!(pool.take(other).is_none(), "{one:?} for {other:?}");
+                assert!(
+                    pool.take(other, Instant::now()).is_none(),
+                    "{one:?} for {other:?}"
+                );
             }
-            drop(pool.take(one));
+            drop(pool.take(one, Instant::now()));
         }
         let same = |version| Arc::new(with(tls(version)));
         let (wire, _origin) = wire();
-        pool.home(&same(Version::V1_3), Keep::default()).put(wire);
+        pool.home(&same(Version::V1_3), Keep::default())
+            .put(wire, Instant::now());
         assert!(
-            pool.take(&same(Version::V1_3)).is_some(),
+            pool.take(&same(Version::V1_3), Instant::now()).is_some(),
             "the same settings"
         );
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::pool::{Pool, Transport, Wire};
 use crate::error::{Error, Kind};
@@ -103,7 +104,7 @@ impl Slots {
             let mut freed = std::pin::pin!(self.freed.notified());
             // Before the look: what is freed after it is heard.
             freed.as_mut().enable();
-            if let Some(wire) = pool.take(transport) {
+            if let Some(wire) = pool.take(transport, Instant::now()) {
                 return Entry::Pooled(wire);
             }
             if let Some(slot) = self.room(crowd, transport) {
@@ -214,7 +215,6 @@ impl Drop for Pending<'_> {
 mod tests {
     use futures_util::FutureExt;
     use tokio::net::UnixStream;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::upstream::pool::{Io, Keep};
@@ -274,7 +274,7 @@ mod tests {
             let wire = Wire::new(Io::Unix(ours)).within(Some(slot));
             self.pools[worker]
                 .home(&self.transport, Keep::default())
-                .put(wire);
+                .put(wire, Instant::now());
             theirs
         }
 

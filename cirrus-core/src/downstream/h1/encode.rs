@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, StatusCode, Version};
 
+use super::link::COPIED;
 use crate::clock::{Clock, Timestamp};
 use crate::codec::lines::HeaderLines;
 use crate::codec::write::{decimal, field};
@@ -76,7 +77,7 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// Writes it; framing and connection fields are made anew.
     pub(super) fn write(&self, out: &mut Vec<u8>, clock: &dyn Clock) {
-        out.reserve(512 + self.headers.len() * 48);
+        out.reserve(512 + self.headers.len() * 48 + self.room());
         status_line(out, self.status);
         let mut is_dated = self.status.is_informational();
         if let Some(lines) = self.lines {
@@ -97,6 +98,14 @@ impl Head<'_> {
         self.write_framing(out);
         out.extend_from_slice(self.connection());
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// Bytes for content that goes out with it, so that the buffer does not grow twice.
+    fn room(&self) -> usize {
+        match self.framing {
+            Framing::Length(length) if length < COPIED as u64 => length as usize,
+            _ => 0,
+        }
     }
 
     /// Whether a field is made anew by us, or must not stand there.

@@ -22,7 +22,7 @@ const HEAD_READ: usize = 4 * 1024;
 const BODY_READ: usize = 64 * 1024;
 
 /// Content from this size on is written from where it lies instead of being copied behind the head.
-const COPIED: usize = 8 * 1024;
+pub(super) const COPIED: usize = 8 * 1024;
 
 /// Pieces of content in one write.
 const SLICES: usize = 16;

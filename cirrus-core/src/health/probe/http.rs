@@ -95,7 +95,7 @@ pub(super) async fn send(
     // A pool that is gone keeps nothing.
     let home = Arc::<Pool>::default().home(&transport, Keep::default());
     match Talk::exchange(wire, head, body, times, home).await {
-        Ok(Answer::Response(response)) => Ok((ends, response)),
+        Ok(Answer::Response(response, _)) => Ok((ends, response)),
         Ok(Answer::Switched(..)) => Err("it switched to another protocol".into()),
         Err(failed) => Err(failed.why.into()),
     }

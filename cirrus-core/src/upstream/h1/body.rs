@@ -90,7 +90,7 @@ impl ResponseBody {
             && self.reusable
             && talk.is_clean()
         {
-            home.put(talk.wire);
+            home.put(talk.wire, Instant::now());
         }
     }
 

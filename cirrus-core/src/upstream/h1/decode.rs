@@ -72,7 +72,7 @@ pub(super) fn head(buffer: &mut BytesMut, form: Form) -> Result<Option<ResponseH
         said,
     };
     if form == Form::Lines && head.is_ordinary() {
-        head.lines = Some(lines(parsed.headers, length));
+        head.lines = Some(lines(parsed.headers, &buffer[..length]));
         buffer.advance(length);
         return Ok(Some(head));
     }
@@ -86,12 +86,26 @@ pub(super) fn head(buffer: &mut BytesMut, form: Form) -> Result<Option<ResponseH
 }
 
 /// The fields without those that concern this connection only.
-fn lines(fields: &[httparse::Header<'_>], length: usize) -> Relayed {
-    let mut lines = Relayed::with_capacity(length + ROOM);
+fn lines(fields: &[httparse::Header<'_>], head: &[u8]) -> Relayed {
+    let mut lines = Relayed::with_capacity(head.len() + ROOM);
     for field in fields {
         if !is_for_one_hop(field.name) {
-            lines.push(field.name, field.value);
+            match as_written(field, head) {
+                Some(line) => lines.push_line(line, field.name.len()),
+                None => lines.push(field.name, field.value),
+            }
         }
     }
     lines
+}
+
+/// The line that a field was parsed from, if it stands there as we would write it, but for the case of its name.
+fn as_written<'a>(field: &httparse::Header<'_>, head: &'a [u8]) -> Option<&'a [u8]> {
+    let begin = (field.name.as_ptr() as usize).checked_sub(head.as_ptr() as usize)?;
+    let value = field.name.len() + 2;
+    let line = head.get(begin..)?.get(..value + field.value.len() + 2)?;
+    let is_ours = std::ptr::eq(line[value..].as_ptr(), field.value.as_ptr())
+        && line[value - 2..].starts_with(b": ")
+        && line.ends_with(b"\r\n");
+    is_ours.then_some(line)
 }

@@ -48,8 +48,8 @@ pub(crate) struct Head<'a> {
 
 /// What came of a request.
 pub(crate) enum Answer {
-    /// A response; its body brings the connection home.
-    Response(Response),
+    /// A response, and when its header was there; its body brings the connection home.
+    Response(Response, Instant),
     /// From now on the connection speaks another protocol. What was read ahead is the origin's first word in it.
     Switched(Response, Box<Wire>),
 }
@@ -452,12 +452,13 @@ impl Talk {
             Err(malformed) => return Err(self.failed(malformed.into())),
         };
         let reusable = framing::keeps_alive(&head);
+        let now = Instant::now();
         let body = match framing {
             // All there already: no state machine, and the connection is free at once.
             framing::Framing::Length(length) if self.wire.read.len() as u64 >= length => {
                 let content = self.content(length as usize);
                 if reusable && self.is_clean() {
-                    home.put(self.wire);
+                    home.put(self.wire, now);
                 }
                 Body::full(content)
             }
@@ -474,7 +475,7 @@ impl Talk {
             // It must not say how long nothing is (RFC 9110 §8.6).
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        Ok(Answer::Response(response))
+        Ok(Answer::Response(response, now))
     }
 }
 

@@ -95,6 +95,18 @@ fn a_header_that_nobody_looks_at_becomes_lines() {
         ),
         Some(("x-a: 1\r\nx-a: 2\r\nempty: \r\n".to_owned(), false))
     );
+    // Lines are copied only where they stand as we would write them.
+    assert_eq!(
+        lines(
+            "HTTP/1.1 200 OK\r\nX-A: 1\r\nX-B:  2\r\nX-C:\t3\r\nX-D: 4 \r\nX-E: 5\nX-F:6\t\n\
+             X-G: \r\nX-H:\r\nX-I: 7\t\n\r\nbody"
+        ),
+        Some((
+            "x-a: 1\r\nx-b: 2\r\nx-c: 3\r\nx-d: 4\r\nx-e: 5\r\nx-f: 6\r\nx-g: \r\nx-h: \r\nx-i: 7\r\n"
+                .to_owned(),
+            false
+        ))
+    );
     let (text, is_dated) = lines(
         "HTTP/1.1 404 X\r\nDATE: now\r\nTransfer-Encoding: chunked\r\nTrailer: b\r\n\r\nbody",
     )
