@@ -124,7 +124,7 @@ fn among_many(criterion: &mut Criterion) {
 async fn keep(store: &MemoryStore, number: usize) {
     let target: PathAndQuery = format!("/object/{number}").parse().expect("a target");
     let key = CacheKey::new(Scheme::Http, "www.shop.example", &target);
-    let meta = meta(SMALL).with_tags([format!("label-{}", number % 1000).into()]);
+    let meta = meta(SMALL).with_tags([format!("label-{}", number % 1000)]);
     let mut fill = store.insert(&key, meta).await.expect("room");
     let body = Bytes::from(vec![b'x'; SMALL]);
     fill.write(body).await.expect("room");

@@ -59,10 +59,7 @@ fn fresh() -> Meta {
 }
 
 fn variant(value: &'static str) -> Variant {
-    Variant(vec![(
-        ACCEPT_LANGUAGE,
-        Some(HeaderValue::from_static(value)),
-    )])
+    Variant::new([(ACCEPT_LANGUAGE, Some(HeaderValue::from_static(value)))])
 }
 
 fn content(seed: u8, len: usize) -> Vec<u8> {
@@ -98,7 +95,7 @@ async fn find(store: &DiskStore, key: &CacheKey) -> Vec<Stored> {
 }
 
 fn is_fresh(stored: &Stored) -> bool {
-    !stored.meta.freshness.remaining(NOW).is_zero()
+    !stored.meta.freshness().remaining(NOW).is_zero()
 }
 
 fn bytes_in(path: &Path) -> u64 {
@@ -117,7 +114,7 @@ async fn what_was_stored_is_there_again() {
     let directory = directory();
     let store = open_at(directory.path());
     let large = content(1, 3_000_000);
-    let meta = fresh().with_tags(["t".into()]).with_length(Some(3_000_000));
+    let meta = fresh().with_tags(["t"]).with_length(Some(3_000_000));
     let first = put(&store, &key("/"), meta.clone(), &large).await;
     let de = put(
         &store,
@@ -190,7 +187,7 @@ async fn a_restart_brings_nothing_back_that_was_purged() {
         let directory = directory();
         let store = open_at(directory.path());
         let key = key("/p/1");
-        let tagged = || fresh().with_tags(["t".into()]);
+        let tagged = || fresh().with_tags(["t"]);
         put(&store, &key, tagged(), b"first").await;
         // The one before it must not come back either.
         put(&store, &key, tagged(), b"second").await;

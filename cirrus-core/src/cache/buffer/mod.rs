@@ -188,6 +188,12 @@ impl fmt::Debug for Writer {
 // === impl Buffer ===
 
 impl Buffer {
+    /// All bytes, once it is whole, if they lie in one piece and no trailers follow: a store may keep them in its place.
+    #[must_use]
+    pub fn in_one_piece(&self) -> Option<Bytes> {
+        self.0.whole.get()?.at_once(ByteRange::ALL)
+    }
+
     fn attach(&self, range: ByteRange) -> Body {
         let mut state = self.0.state.lock();
         if state.phase == Phase::Whole && !state.detached {

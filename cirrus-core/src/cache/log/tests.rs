@@ -184,7 +184,7 @@ impl CacheStore for Shelf {
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         let objects = self.objects.lock();
         let live = objects.iter().filter(|(known, era, _)| {
-            known == key && self.epochs.check(era, known, &[]) != Verdict::Dead
+            known == key && self.epochs.check(era, known, &Tags::default()) != Verdict::Dead
         });
         let stored = live.map(|(_, _, asked)| {
             let meta = Meta::new(StatusCode::OK, HeaderMap::new()).with_asked(*asked);
