@@ -14,12 +14,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
-const OBJECTS: u64 = 20_000;
+/// As many as leave little spare room in tables that double, as a million do.
+const OBJECTS: u64 = 28_000;
 const BODY: u64 = 1024;
 
-/// What is promised is 1.6 KiB for an object with a body of 1 KiB. A seventh of that is left for what is not counted
-/// here: sizes that the allocator rounds up, and pages that it has not filled.
-const MOST: u64 = 1638 * 6 / 7;
+/// What is promised is 1.6 KiB for an object with a body of 1 KiB. Some of that is left for what is not counted here:
+/// sizes that the allocator rounds up, and pages that it has not filled.
+const PROMISED: u64 = 1638;
+const MOST: u64 = PROMISED - 64;
 
 /// A header as most stored responses have one. It is not cheap either: 360 bytes of lines.
 const USUAL: [(&str, &str); 10] = [
@@ -79,7 +81,7 @@ async fn keep(store: &MemoryStore, number: u64, meta: Meta) {
 async fn use_once(store: &MemoryStore) {
     for number in 0..OBJECTS {
         let found = store.lookup(&key(number)).await.unwrap();
-        assert_eq!(found[0].meta.headers.to_map()["content-length"], "1024");
+        assert!(found[0].meta.headers.to_map().contains_key(ETAG));
         let body = found[0].body.read(ByteRange::ALL);
         assert_eq!(body.collect().await.unwrap().to_bytes().len() as u64, BODY);
     }
@@ -109,11 +111,15 @@ fn each(meta: impl Fn(u64) -> Meta) -> (u64, u64) {
 
 #[test]
 fn an_object_of_1_kib_takes_little_more() {
-    let few = &USUAL[..3];
-    let (bytes, said) = each(|number| described(number, few));
+    let few = [
+        ("content-type", "text/css"),
+        USUAL[1],
+        ("cache-control", "max-age=3600"),
+    ];
+    let (bytes, said) = each(|number| described(number, &few));
     assert!(bytes <= MOST, "{bytes} bytes each");
     assert!(said >= bytes, "{bytes} bytes each are no more than {said}");
-    assert!(said <= MOST + MOST / 7, "{said} are said of {bytes}");
+    assert!(said <= PROMISED + 64, "{said} are said of {bytes}");
 }
 
 #[test]

@@ -575,24 +575,3 @@ async fn a_hot_object_needs_no_thread() {
     let body = found[0].body.read(ByteRange::ALL).collect().now_or_never();
     assert_eq!(body.expect("at once").unwrap().to_bytes(), "hot");
 }
-
-/// To be measured with optimisation, and `CIRRUS_OBJECTS` of them: 1,000,000 if it does not say.
-#[tokio::test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stderr, reason = "what was measured")]
-async fn many_objects_are_there_again_in_seconds() {
-    let objects = std::env::var("CIRRUS_OBJECTS").map_or(1_000_000, |n| n.parse().unwrap());
-    let directory = directory();
-    let roomy = || builder(directory.path()).capacity(64 << 30);
-    let store = reopened(roomy);
-    let body = content(1, 1024);
-    for n in 0..objects {
-        let meta = fresh().with_length(Some(1024));
-        put(&store, &key(&format!("/{n}")), meta, &body).await;
-    }
-    drop(store);
-    let start = tokio::time::Instant::now();
-    let store = reopened(roomy);
-    eprintln!("{objects} objects in {:?}", start.elapsed());
-    assert_eq!(store.usage().unwrap().objects, objects);
-}

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use self::reader::{Broken, Reader};
+use self::reader::Reader;
+pub use self::reader::{BrokeOff, broken};
 use self::state::{Phase, State, Wakers};
 use super::store::{BodyState, ByteRange, StoreError, StoredBody};
 use crate::body::Body;
@@ -201,7 +202,7 @@ impl Buffer {
             return self.read(range);
         }
         if state.detached || state.phase == Phase::Failed {
-            return Body::stream(Broken::default());
+            return broken();
         }
         // A range up to the declared end is one that reads to the end: trailers follow it.
         let end = range

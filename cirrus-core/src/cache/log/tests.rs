@@ -12,6 +12,7 @@ use super::*;
 use crate::cache::Purges;
 use crate::cache::epochs::{Epochs, Era, Verdict};
 use crate::cache::purger::{Doer, Outcome, Purger};
+use crate::cache::tag::Tags;
 use crate::cache::{
     CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purged, Scheme, Selection, StoreError,
     Stored, buffer,
