@@ -180,7 +180,8 @@ fn is(name: &str, wanted: &str) -> bool {
 fn named(name: &str) -> HeaderName {
     const SLOTS: usize = 128;
     thread_local! {
-        static NAMES: RefCell<[Option<HeaderName>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
+        static NAMES: RefCell<[Option<HeaderName>; SLOTS]> =
+            const { RefCell::new([const { None }; SLOTS]) };
     }
     let hash = |hash: usize, byte: u8| (hash ^ usize::from(byte)).wrapping_mul(0x0100_0193);
     let slot = name.bytes().fold(0x811c_9dc5, hash) % SLOTS;
@@ -256,7 +257,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_map_comes_out_as_it_went_in(
-            fields in prop::collection::vec(("[a-zA-Z-]{1,8}", prop::collection::vec(any::<u8>(), 0..12)), 0..20),
+            fields in prop::collection::vec(
+                ("[a-zA-Z-]{1,8}", prop::collection::vec(any::<u8>(), 0..12)),
+                0..20,
+            ),
         ) {
             let mut map = HeaderMap::new();
             for (name, value) in fields {
