@@ -1,12 +1,17 @@
-//! The cache: what a hit costs by itself, a purge among many, an object in memory, a cold object that all want.
+//! The cache: what a hit costs by itself, a purge among many, an object in memory, a cold object that all want, a disk
+//! that is opened again.
+//!
+//! `memory/bytes of the process for each` is told without a benchmark: `cargo bench --bench cache -- nothing_matches`
+//! tells nothing else.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cirrus_benches::{SMALL, key, meta, put, runtime};
-use cirrus_cache::{DiskStore, MemoryStore};
+use cirrus_cache::{DiskStore, MemoryStore, OpenError};
 use cirrus_core::cache::{ByteRange, CacheKey, CacheStore, Purge, Scheme, Selection};
 use cirrus_core::server::Proxy;
 use cirrus_core::testing::pieces::{CacheHit, Freshnesses};
@@ -33,6 +38,7 @@ fn main() {
     among_many(&mut criterion);
     cold(&mut criterion);
     disk(&mut criterion);
+    restart(&mut criterion);
     criterion.final_summary();
 }
 
@@ -121,10 +127,10 @@ fn among_many(criterion: &mut Criterion) {
 }
 
 /// One of a thousand labels, and bytes of its own.
-async fn keep(store: &MemoryStore, number: usize) {
+async fn keep(store: &impl CacheStore, number: usize) {
     let target: PathAndQuery = format!("/object/{number}").parse().expect("a target");
     let key = CacheKey::new(Scheme::Http, "www.shop.example", &target);
-    let meta = meta(SMALL).with_tags([format!("label-{}", number % 1000).into()]);
+    let meta = meta(SMALL).with_tags([format!("label-{}", number % 1000)]);
     let mut fill = store.insert(&key, meta).await.expect("room");
     let body = Bytes::from(vec![b'x'; SMALL]);
     fill.write(body).await.expect("room");
@@ -206,4 +212,41 @@ fn disk(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// Opens a disk store again that has many objects. Filling it takes minutes, so it is done only if it is asked for by name.
+fn restart(criterion: &mut Criterion) {
+    let many = many();
+    let is_asked = |argument: String| argument == "--test" || argument.contains("restart");
+    if !std::env::args().any(is_asked) {
+        return;
+    }
+    let runtime = runtime();
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = reopened(directory.path());
+    runtime.block_on(async {
+        for number in 0..many {
+            keep(&store, number).await;
+        }
+    });
+    drop(store);
+    let mut group = criterion.benchmark_group("disk");
+    group.sample_size(10);
+    group.bench_function(format!("restart with {many} objects"), |bencher| {
+        bencher.iter(|| {
+            let store = reopened(directory.path());
+            assert_eq!(store.usage().expect("a count").objects, many as u64);
+        });
+    });
+    group.finish();
+}
+
+/// Once the store before it has let go of the directory.
+fn reopened(directory: &Path) -> DiskStore {
+    loop {
+        match DiskStore::builder(directory).capacity(64 << 30).open_now() {
+            Err(OpenError::InUse { .. }) => std::thread::yield_now(),
+            opened => return opened.expect("a store"),
+        }
+    }
 }

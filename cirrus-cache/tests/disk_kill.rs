@@ -71,7 +71,7 @@ fn meta(key: u64, version: u64, round: u64) -> Meta {
     headers.insert("x-round", HeaderValue::from(round));
     Meta::new(StatusCode::OK, headers)
         .with_freshness(freshness)
-        .with_tags([format!("tag{}", key % 4).into()])
+        .with_tags([format!("tag{}", key % 4)])
 }
 
 fn selection(kind: u64, of: u64) -> Selection {
@@ -223,7 +223,8 @@ async fn purge(store: &DiskStore, random: &mut Random, n: u64, number: u64) {
 }
 
 fn number(meta: &Meta, name: &str) -> u64 {
-    meta.headers[name].to_str().unwrap().parse().unwrap()
+    let value = meta.headers.get(name).unwrap();
+    value.to_str().unwrap().parse().unwrap()
 }
 
 // === the parent ===

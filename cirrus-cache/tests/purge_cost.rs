@@ -49,7 +49,7 @@ async fn store_one(store: &MemoryStore, number: usize) {
     };
     let meta = Meta::new(StatusCode::OK, HeaderMap::new())
         .with_length(Some(1))
-        .with_tags([label.into()])
+        .with_tags([label])
         .with_asked(Moment(0));
     let mut fill = store.insert(&key(number), meta).await.unwrap();
     fill.write(Bytes::from_static(b"x")).await.unwrap();

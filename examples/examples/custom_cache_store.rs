@@ -143,7 +143,7 @@ fn is_meant(what: &Selection, key: &CacheKey, meta: &Meta) -> bool {
 
 fn expire(stored: &mut Stored) {
     let meta = Arc::make_mut(&mut stored.meta);
-    meta.freshness = meta.freshness.expired(SystemClock.now());
+    meta.set_freshness(meta.freshness().expired(SystemClock.now()));
 }
 
 // === impl Filling ===

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use cirrus_core::Body;
 use cirrus_core::BoxError;
+use cirrus_core::cache::buffer::{BrokeOff, broken};
 use cirrus_core::cache::{BodyState, ByteRange, StoredBody};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -65,17 +66,6 @@ pub(super) enum Unreadable {
     Io(#[from] std::io::Error),
     #[error("the disk has other bytes than were written")]
     Damaged,
-}
-
-/// The body broke off.
-#[derive(Debug, thiserror::Error)]
-#[error("the stored response broke off before its end")]
-struct BrokeOff;
-
-/// A body that gives nothing but an error.
-#[derive(Default)]
-struct Broken {
-    told: bool,
 }
 
 /// Reads a block. For threads that may wait.
@@ -177,7 +167,7 @@ impl StoredBody for GrowingBody {
                 let source = Source::Growing(Arc::clone(&self.growing), place);
                 Body::stream(DiskReader::new(&self.store, source, range.start, end))
             }
-            None => Body::stream(Broken::default()),
+            None => broken(),
         }
     }
 }
@@ -375,20 +365,5 @@ impl HttpBody for DiskReader {
 impl Drop for DiskReader {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-// === impl Broken ===
-
-impl HttpBody for Broken {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let told = std::mem::replace(&mut self.told, true);
-        Poll::Ready((!told).then(|| Err(BrokeOff.into())))
     }
 }

@@ -1,6 +1,5 @@
 //! Records as bytes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cirrus_core::Timestamp;
@@ -59,11 +58,11 @@ impl Writer {
     }
 
     pub(super) fn variant(&mut self, variant: &Variant) {
-        self.len(variant.0.len());
-        for (name, value) in &variant.0 {
-            self.bytes(name.as_str().as_bytes());
+        self.len(variant.len());
+        for (name, value) in variant.iter() {
+            self.bytes(name.as_bytes());
             self.u8(u8::from(value.is_some()));
-            self.bytes(value.as_ref().map_or(&[][..], HeaderValue::as_bytes));
+            self.bytes(value.unwrap_or_default());
         }
     }
 
@@ -84,9 +83,13 @@ impl Writer {
 
     pub(super) fn meta(&mut self, meta: &Meta) {
         self.u32(u32::from(meta.status.as_u16()));
-        self.headers(&meta.headers);
+        self.len(meta.headers.len());
+        for (name, value) in meta.headers.iter() {
+            self.bytes(name.as_bytes());
+            self.bytes(value);
+        }
         self.variant(&meta.vary);
-        self.freshness(&meta.freshness);
+        self.freshness(&meta.freshness());
         self.len(meta.tags.len());
         for tag in meta.tags.iter() {
             self.bytes(tag.as_bytes());
@@ -199,7 +202,7 @@ impl<'a> Reader<'a> {
             let value = self.value()?;
             Some((name, given.then_some(value)))
         });
-        fields.collect::<Option<_>>().map(Variant)
+        fields.collect::<Option<Vec<_>>>().map(Variant::new)
     }
 
     fn freshness(&mut self) -> Option<Freshness> {
@@ -221,9 +224,7 @@ impl<'a> Reader<'a> {
         let headers = self.headers()?;
         let vary = self.variant()?;
         let freshness = self.freshness()?;
-        let tags: Option<Vec<Arc<str>>> = (0..self.count(4)?)
-            .map(|_| self.text().map(Arc::from))
-            .collect();
+        let tags: Option<Vec<_>> = (0..self.count(4)?).map(|_| self.text()).collect();
         let length = self.option()?;
         let asked = self.option()?.map(Moment);
         let meta = Meta::new(status, headers)

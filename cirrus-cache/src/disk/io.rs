@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cirrus_core::{Clock, Timestamp};
-use rustix::io::ReadWriteFlags;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// How often an error is told at most.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -83,8 +84,18 @@ impl Io {
     pub(super) fn read(&self, file: &File, len: usize, at: u64) -> io::Result<Vec<u8>> {
         #[cfg(test)]
         self.faults.before_read()?;
-        let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, at)?;
+        // Into memory that is not cleared first.
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = at + bytes.len() as u64;
+            match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // An allocator may give more room than it was asked for.
+        bytes.truncate(len);
         Ok(bytes)
     }
 

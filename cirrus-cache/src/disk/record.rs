@@ -132,7 +132,7 @@ impl Record {
     /// As it is after a soft purge at `at`.
     pub(super) fn expired(&self, at: Timestamp) -> Arc<Meta> {
         let mut meta = Meta::clone(&self.meta);
-        meta.freshness = meta.freshness.expired(at);
+        meta.set_freshness(meta.freshness().expired(at));
         Arc::new(meta)
     }
 

@@ -15,6 +15,9 @@ use super::object::Object;
 /// Most bytes that are reserved in advance for a body of unknown length.
 const STEP: u64 = 64 * 1024;
 
+/// Allowed for what it takes to have a body grow.
+pub(super) const GROWING_OVERHEAD: u64 = 512;
+
 /// One response being stored.
 pub(super) struct MemoryFill {
     store: Arc<Inner>,
@@ -36,11 +39,12 @@ impl MemoryFill {
     pub(super) fn new(
         store: Arc<Inner>,
         key: CacheKey,
-        object: &Object,
+        object: &Arc<Object>,
         writer: Writer,
         reserved: Reservation,
     ) -> Self {
-        let (stored, weight) = (object.stored(), object.weight);
+        let fixed = GROWING_OVERHEAD + key.weight() as u64;
+        let (stored, weight) = (object.stored(), object.weight + fixed);
         Self {
             store,
             key,

@@ -27,10 +27,10 @@ use cirrus_core::cache::{
 use cirrus_core::{Clock, SystemClock};
 
 use self::budget::{Budget, Reservation};
-use self::fill::MemoryFill;
+use self::fill::{GROWING_OVERHEAD, MemoryFill};
 use self::growing::Growing;
 use self::index::Index;
-use self::object::{OBJECT_OVERHEAD, Object};
+use self::object::{Content, OBJECT_OVERHEAD, Object};
 
 /// Most variants of one URL that are kept: 64.
 const MOST_VARIANTS: usize = 64;
@@ -200,7 +200,7 @@ impl Inner {
         // In this order, because a fill that ends goes from there to here: it may be seen twice, but is never missed.
         let growing = self.growing.find(key);
         let entry = self.index.get(key);
-        let whole = entry.as_deref().map_or(&[][..], index::Entry::objects);
+        let whole = entry.as_ref().map_or(&[][..], index::Entry::objects);
 
         let mut dead = false;
         let mut found = Vec::with_capacity(growing.len() + whole.len());
@@ -222,13 +222,13 @@ impl Inner {
     }
 
     fn insert(self: &Arc<Self>, key: &CacheKey, meta: Meta) -> Result<MemoryFill, StoreError> {
-        let fixed = OBJECT_OVERHEAD + (key.weight() + meta.weight()) as u64;
+        let fixed = OBJECT_OVERHEAD + meta.weight() as u64;
         let declared = meta.length.unwrap_or(0);
         if declared > self.max_object {
             return Err(StoreError::Full);
         }
         let mut reserved = Reservation::of(&self.fills);
-        if !reserved.raise_to(fixed + declared) {
+        if !reserved.raise_to(fixed + GROWING_OVERHEAD + key.weight() as u64 + declared) {
             return Err(StoreError::Full);
         }
 
@@ -244,7 +244,7 @@ impl Inner {
                 id,
                 era,
                 meta: meta.into(),
-                body: Arc::new(body),
+                content: Content::Pieces(body),
                 weight: fixed,
             });
             if !self.is_live(key, &object) {
@@ -280,7 +280,7 @@ impl Inner {
     /// Only under the key's lock.
     fn place(&self, key: &CacheKey, object: Object) {
         let entry = self.index.peek(key);
-        let before = entry.as_deref().map_or(&[][..], index::Entry::objects);
+        let before = entry.as_ref().map_or(&[][..], index::Entry::objects);
         // A fill that began later, and was faster, is the newer one.
         if before
             .iter()
@@ -295,22 +295,22 @@ impl Inner {
             .collect();
         let place = objects.partition_point(|other| other.id > object.id);
         objects.insert(place, Arc::new(object));
-        self.replace(key, entry.as_deref(), objects);
+        self.replace(key, objects);
     }
 
-    /// Has these objects, newest first, take the place of `entry`. Only under the key's lock.
-    fn replace(&self, key: &CacheKey, entry: Option<&index::Entry>, mut objects: Vec<Arc<Object>>) {
+    /// Has these objects, newest first, take the place of the key's. Only under the key's lock.
+    fn replace(&self, key: &CacheKey, mut objects: Vec<Arc<Object>>) {
         // Also lets `sweep` rely on no purged object coming back.
         objects.retain(|object| self.is_live(key, object));
         objects.truncate(MOST_VARIANTS);
-        self.index.replace(key, entry, objects);
+        self.index.replace(key, objects);
     }
 
     fn discard_dead(&self, key: &CacheKey) {
         self.growing.change(key, |fills| {
             fills.retain(|object| self.is_live(key, object));
             if let Some(entry) = self.index.peek(key) {
-                self.replace(key, Some(&entry), entry.objects().to_vec());
+                self.replace(key, entry.objects().to_vec());
             }
         });
     }
@@ -335,7 +335,7 @@ impl Inner {
                 return false;
             };
             *object = Arc::new(renewed);
-            self.replace(key, Some(&entry), objects);
+            self.replace(key, objects);
             true
         })
     }
@@ -358,14 +358,14 @@ impl Inner {
         self.growing.change_noting(key, |fills, removals| {
             removals.note(self.epochs.next());
             let entry = self.index.peek(key);
-            let whole = entry.as_deref().map_or(&[][..], index::Entry::objects);
+            let whole = entry.as_ref().map_or(&[][..], index::Entry::objects);
             let live = fills
                 .iter()
                 .chain(whole)
                 .filter(|object| self.is_live(key, object))
                 .count();
             fills.clear();
-            self.index.replace(key, entry.as_deref(), Vec::new());
+            self.index.replace(key, Vec::new());
             live as u64
         })
     }

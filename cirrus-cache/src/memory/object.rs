@@ -2,27 +2,40 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use cirrus_core::Body;
+use cirrus_core::cache::buffer::Buffer;
 use cirrus_core::cache::epochs::{Epochs, Era};
-use cirrus_core::cache::{CacheKey, Meta, ObjectId, Stored, StoredBody};
+use cirrus_core::cache::{BodyState, ByteRange, CacheKey, Meta, ObjectId, Stored, StoredBody};
 
-/// Allowed for an object's bookkeeping: itself, its body's, and its share of the index.
-pub(super) const OBJECT_OVERHEAD: u64 = 512;
+/// Allowed for an object's bookkeeping: itself, the counts of its metadata and body, and what the allocator rounds up.
+pub(super) const OBJECT_OVERHEAD: u64 = 192;
 
-/// One stored response. Never changes: another takes its place.
+/// One stored response, which is also its body as readers see it. Never changes: another takes its place.
 pub(super) struct Object {
     pub(super) id: ObjectId,
     pub(super) era: Era,
     pub(super) meta: Arc<Meta>,
-    pub(super) body: Arc<dyn StoredBody>,
-    /// All bytes that it takes, those of its body once it is whole.
+    pub(super) content: Content,
+    /// All bytes that it takes but those of its key; those of its body once it is whole.
     pub(super) weight: u64,
+}
+
+/// A body as it is kept.
+#[derive(Clone)]
+pub(super) enum Content {
+    /// All of it in one piece: most bodies, without what it takes to have them grow.
+    Whole(Bytes),
+    /// One that grows, or has several pieces, or trailers.
+    Pieces(Buffer),
 }
 
 // === impl Object ===
 
 impl Object {
-    pub(super) fn stored(&self) -> Stored {
-        Stored::new(self.id, Arc::clone(&self.meta), Arc::clone(&self.body))
+    pub(super) fn stored(self: &Arc<Self>) -> Stored {
+        let body = Arc::<Self>::clone(self);
+        Stored::new(self.id, Arc::clone(&self.meta), body)
     }
 
     /// As it is once it is whole, with a body of so many bytes.
@@ -31,7 +44,7 @@ impl Object {
             id: self.id,
             era: self.era.clone(),
             meta: Arc::clone(&self.meta),
-            body: Arc::clone(&self.body),
+            content: self.content.settled(),
             weight: self.weight + bytes,
         }
     }
@@ -45,8 +58,55 @@ impl Object {
             id: self.id,
             era,
             meta: Arc::new(meta),
-            body: Arc::clone(&self.body),
+            content: self.content.clone(),
             weight,
         })
+    }
+}
+
+impl StoredBody for Object {
+    fn state(&self) -> BodyState {
+        match &self.content {
+            Content::Whole(_) => BodyState::Whole,
+            Content::Pieces(body) => body.state(),
+        }
+    }
+
+    fn size(&self) -> Option<u64> {
+        match &self.content {
+            Content::Whole(bytes) => Some(bytes.len() as u64),
+            Content::Pieces(body) => body.size(),
+        }
+    }
+
+    fn read(&self, range: ByteRange) -> Body {
+        match &self.content {
+            Content::Whole(bytes) => Body::full(part(bytes, range)),
+            Content::Pieces(body) => body.read(range),
+        }
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn settled(&self) -> Self {
+        match self {
+            Self::Pieces(body) => body
+                .in_one_piece()
+                .map_or_else(|| self.clone(), Self::Whole),
+            Self::Whole(_) => self.clone(),
+        }
+    }
+}
+
+/// A range that begins behind the end is empty, and one that ends behind it ends with the body.
+fn part(bytes: &Bytes, range: ByteRange) -> Bytes {
+    let at = |place: u64| usize::try_from(place).map_or(bytes.len(), |at| at.min(bytes.len()));
+    let (start, end) = (at(range.start), range.end.map_or(bytes.len(), at));
+    if start < end {
+        bytes.slice(start..end)
+    } else {
+        Bytes::new()
     }
 }

@@ -3,7 +3,7 @@ mod churn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cirrus_core::cache::{BodyState, ByteRange, Freshness, Scheme, Variant};
+use cirrus_core::cache::{BodyState, ByteRange, Freshness, Scheme, StoredBody, Variant};
 use cirrus_core::{ManualClock, Timestamp};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -23,13 +23,14 @@ fn key(n: u64) -> CacheKey {
 }
 
 fn meta(language: &'static str) -> Meta {
-    let vary = Variant(vec![(
-        http::header::ACCEPT_LANGUAGE,
-        Some(HeaderValue::from_static(language)),
-    )]);
+    let vary = language_variant(HeaderValue::from_static(language));
     Meta::new(StatusCode::OK, HeaderMap::new())
         .with_vary(vary)
-        .with_tags([Arc::from("page")])
+        .with_tags(["page"])
+}
+
+fn language_variant(value: HeaderValue) -> Variant {
+    Variant::new([(http::header::ACCEPT_LANGUAGE, Some(value))])
 }
 
 fn body(len: u64) -> Bytes {
@@ -54,10 +55,10 @@ async fn purge(store: &MemoryStore, purge: Purge) -> Purged {
 
 /// What `usage` must say of whole objects: counted one by one.
 fn counted(store: &MemoryStore) -> (u64, u64) {
-    let entry = |(key, entry): (CacheKey, Arc<index::Entry>)| {
+    let entry = |(key, entry): (CacheKey, index::Entry)| {
         let objects = entry.objects().iter().map(|object| {
-            let meta = (key.weight() + object.meta.weight()) as u64;
-            OBJECT_OVERHEAD + meta + object.body.size().unwrap()
+            let meta = object.meta.weight() as u64;
+            OBJECT_OVERHEAD + meta + object.size().unwrap()
         });
         (
             entry.objects().len() as u64,
@@ -83,7 +84,7 @@ async fn counts_bytes_with_keys_and_metadata() {
     put(&store, 1, 1000).await;
     let weight = index::ENTRY_OVERHEAD
         + OBJECT_OVERHEAD
-        + (2 * key(1).weight() + meta("de").weight()) as u64
+        + (key(1).weight() + meta("de").weight()) as u64
         + 1000;
     assert_eq!(store.0.usage(), Usage::new(1, weight, 16 * MIB, 0));
     put(&store, 1, 500).await;
@@ -109,8 +110,9 @@ async fn refresh_counts_the_new_metadata() {
     let store = MemoryStore::sized(16 * MIB);
     let heavy = || {
         let mut meta = meta("de");
+        let value = HeaderValue::from_bytes(&[b'x'; 5000]).unwrap();
         meta.headers
-            .insert("x-heavy", HeaderValue::from_bytes(&[b'x'; 5000]).unwrap());
+            .change(|map| drop(map.insert("x-heavy", value)));
         meta
     };
     let id = put(&store, 1, 10).await;
@@ -267,7 +269,7 @@ async fn keeps_the_newest_variants() {
     let mut ids = Vec::new();
     for n in 0..70 {
         let mut meta = meta("de");
-        meta.vary.0[0].1 = Some(HeaderValue::from(n));
+        meta.vary = language_variant(HeaderValue::from(n));
         ids.push(put_variant(&store, 1, meta, 10).await);
     }
     let found: Vec<_> = store
@@ -317,7 +319,7 @@ async fn soft_purge_is_as_of_its_own_time() {
     let mut freshness = Freshness::default();
     freshness.received = clock.now();
     freshness.lifetime = Duration::from_secs(3600);
-    fresh.freshness = freshness;
+    fresh.set_freshness(freshness);
     let id = put_variant(&store, 1, fresh.clone(), 10).await;
 
     let asked = store.moment();
@@ -325,7 +327,7 @@ async fn soft_purge_is_as_of_its_own_time() {
     purge(&store, Purge::soft(Selection::All)).await;
     clock.advance(Duration::from_secs(100));
     let found = store.lookup(&key(1)).await.unwrap();
-    assert_eq!(found[0].meta.freshness.lifetime, Duration::from_secs(100));
+    assert_eq!(found[0].meta.freshness().lifetime, Duration::from_secs(100));
 
     // What was asked for before the purge does not answer it.
     let late = fresh.clone().with_asked(asked);
@@ -333,11 +335,12 @@ async fn soft_purge_is_as_of_its_own_time() {
     assert_eq!(
         store.lookup(&key(1)).await.unwrap()[0]
             .meta
-            .freshness
+            .freshness()
             .lifetime,
         Duration::from_secs(100)
     );
-    fresh.freshness.received = clock.now();
+    freshness.received = clock.now();
+    fresh.set_freshness(freshness);
     assert!(store.refresh(&key(1), id, fresh.clone()).await.unwrap());
     assert_eq!(*store.lookup(&key(1)).await.unwrap()[0].meta, fresh);
 }

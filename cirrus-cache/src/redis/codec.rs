@@ -1,6 +1,5 @@
 //! Bytes that go into Redis, and what is made of those that come out: anybody may have written them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cirrus_core::Timestamp;
@@ -153,19 +152,23 @@ impl Writer {
     }
 
     fn variant(&mut self, variant: &Variant) {
-        self.number(variant.0.len() as u64);
-        for (name, value) in &variant.0 {
-            self.text(name.as_str().as_bytes());
+        self.number(variant.len() as u64);
+        for (name, value) in variant.iter() {
+            self.text(name.as_bytes());
             self.0.push(u8::from(value.is_some()));
-            self.text(value.as_ref().map_or(b"", |value| value.as_bytes()));
+            self.text(value.unwrap_or_default());
         }
     }
 
     fn meta(&mut self, meta: &Meta) {
         self.number(u64::from(meta.status.as_u16()));
-        self.headers(&meta.headers);
+        self.number(meta.headers.len() as u64);
+        for (name, value) in meta.headers.iter() {
+            self.text(name.as_bytes());
+            self.text(value);
+        }
         self.variant(&meta.vary);
-        self.freshness(&meta.freshness);
+        self.freshness(&meta.freshness());
         self.number(meta.tags.len() as u64);
         for tag in meta.tags.iter() {
             self.text(tag.as_bytes());
@@ -280,7 +283,7 @@ impl<'a> Reader<'a> {
             let value = self.value()?;
             Ok((name, is_some.then_some(value)))
         });
-        fields.collect::<Read<_>>().map(Variant)
+        fields.collect::<Read<Vec<_>>>().map(Variant::new)
     }
 
     fn meta(&mut self) -> Read<Meta> {
@@ -288,9 +291,9 @@ impl<'a> Reader<'a> {
         let status = StatusCode::from_u16(status).map_err(|_| Unreadable)?;
         let mut meta = Meta::new(status, self.headers()?);
         meta.vary = self.variant()?;
-        meta.freshness = self.freshness()?;
+        meta.set_freshness(self.freshness()?);
         let tags = self.count(8)?;
-        let tags = (0..tags).map(|_| self.string().map(Arc::from));
+        let tags = (0..tags).map(|_| self.string());
         meta.tags = tags.collect::<Read<_>>()?;
         meta.length = self.option()?;
         meta.asked = self.option()?.map(Moment);
@@ -330,20 +333,22 @@ mod tests {
         headers.append("etag", HeaderValue::from_static("\"1\""));
         headers.append("x-a", HeaderValue::from_bytes(b"\xff").unwrap());
         let mut meta = Meta::new(StatusCode::NOT_FOUND, headers.clone());
-        meta.vary = Variant(vec![
+        meta.vary = Variant::new([
             (HeaderName::from_static("a"), None),
             (
                 HeaderName::from_static("b"),
                 Some(HeaderValue::from_static("")),
             ),
         ]);
-        meta.freshness.received = Timestamp::from_millis(1_234_567);
-        meta.freshness.initial_age = Duration::from_nanos(7_000_001);
-        meta.freshness.lifetime = Duration::from_millis(8);
-        meta.freshness.while_revalidate = Duration::from_millis(9);
-        meta.freshness.if_error = Duration::from_millis(10);
-        meta.freshness.no_cache = true;
-        meta.tags = ["one".into(), "two".into()].into();
+        let mut freshness = Freshness::default();
+        freshness.received = Timestamp::from_millis(1_234_567);
+        freshness.initial_age = Duration::from_nanos(7_000_001);
+        freshness.lifetime = Duration::from_millis(8);
+        freshness.while_revalidate = Duration::from_millis(9);
+        freshness.if_error = Duration::from_millis(10);
+        freshness.no_cache = true;
+        meta.set_freshness(freshness);
+        meta.tags = ["one", "two"].iter().collect();
         meta.length = Some(5);
         Record {
             id: ObjectId(9),

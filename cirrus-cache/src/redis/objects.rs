@@ -258,7 +258,7 @@ impl Inner {
 
     /// For how many milliseconds it is of use.
     fn kept_for(&self, meta: &Meta) -> u64 {
-        let freshness = &meta.freshness;
+        let freshness = meta.freshness();
         let stale = freshness.while_revalidate.max(freshness.if_error);
         let useful = freshness.remaining(self.clock.now()).saturating_add(stale);
         let kept = useful.saturating_add(GRACE).min(MOST_KEPT);

@@ -101,7 +101,7 @@ fn meta() -> Meta {
 
 fn language(value: &'static str) -> Variant {
     let name = http::header::ACCEPT_LANGUAGE;
-    Variant(vec![(name, Some(HeaderValue::from_static(value)))])
+    Variant::new([(name, Some(HeaderValue::from_static(value)))])
 }
 
 async fn put(store: &dyn CacheStore, meta: Meta, body: &'static str) -> ObjectId {
@@ -204,8 +204,13 @@ async fn a_copy_under_way_does_not_undo_a_purge() {
         purge.mode = mode;
         store.purge(&purge).await.unwrap();
         maintained(&store, SOON).await;
-        let is_fresh =
-            |stored: &Stored| !stored.meta.freshness.remaining(SystemClock.now()).is_zero();
+        let is_fresh = |stored: &Stored| {
+            !stored
+                .meta
+                .freshness()
+                .remaining(SystemClock.now())
+                .is_zero()
+        };
         for store in [&near as &dyn CacheStore, &far, &store] {
             let found = store.lookup(&key()).await.unwrap();
             assert!(!found.iter().any(is_fresh), "{mode:?}");
@@ -353,22 +358,26 @@ async fn a_revalidation_concerns_every_copy() {
     old.headers = HeaderMap::from_iter([(
         HeaderName::from_static("etag"),
         HeaderValue::from_static("\"1\""),
-    )]);
+    )])
+    .into();
     let id = put(&store, old.clone(), "x").await;
     let mut new = old;
-    new.freshness.lifetime = Duration::from_secs(9);
+    let mut freshness = new.freshness();
+    freshness.lifetime = Duration::from_secs(9);
+    new.set_freshness(freshness);
     assert!(store.refresh(&key(), id, new.clone()).await.unwrap());
     for store in [&near as &dyn CacheStore, &far] {
         let found = store.lookup(&key()).await.unwrap();
-        assert_eq!(found[0].meta.freshness, new.freshness);
+        assert_eq!(found[0].meta.freshness(), new.freshness());
     }
     // Found far away, by another id.
     near.purge(&Purge::hard(url())).await.unwrap();
     let id = store.lookup(&key()).await.unwrap()[0].id;
-    new.freshness.lifetime = Duration::from_secs(8);
+    freshness.lifetime = Duration::from_secs(8);
+    new.set_freshness(freshness);
     assert!(store.refresh(&key(), id, new.clone()).await.unwrap());
     let found = far.lookup(&key()).await.unwrap();
-    assert_eq!(found[0].meta.freshness, new.freshness);
+    assert_eq!(found[0].meta.freshness(), new.freshness());
 }
 
 #[tokio::test(start_paused = true)]

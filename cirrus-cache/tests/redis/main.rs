@@ -128,7 +128,7 @@ fn meta() -> Meta {
     freshness.lifetime = Duration::from_secs(3600);
     Meta::new(StatusCode::OK, HeaderMap::new())
         .with_freshness(freshness)
-        .with_tags(["t".into()])
+        .with_tags(["t"])
 }
 
 /// Everything that has to do with the page.

@@ -41,7 +41,7 @@ async fn what_one_edge_purges_no_other_finds() {
 
         one.purge(&Purge::soft(what.clone())).await.unwrap();
         let found = other.lookup(&key()).await.unwrap();
-        let left = found[0].meta.freshness.remaining(SystemClock.now());
+        let left = found[0].meta.freshness().remaining(SystemClock.now());
         assert!(left.is_zero(), "softly, after {what:?}");
         one.purge(&Purge::hard(what)).await.unwrap();
     }
@@ -112,7 +112,7 @@ async fn prefixes_keep_stores_apart_and_only_so_many_variants_are_kept() {
     for n in 0..40_u32 {
         let name = http::header::ACCEPT_LANGUAGE;
         let value = http::HeaderValue::from(n);
-        let vary = cirrus_core::cache::Variant(vec![(name, Some(value))]);
+        let vary = cirrus_core::cache::Variant::new([(name, Some(value))]);
         let fill = other.insert(&key(), meta().with_vary(vary)).await;
         end(fill.unwrap(), n.to_string()).await;
     }

@@ -4,9 +4,10 @@ use http::header::{AGE, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZ
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::control::SURROGATE_CONTROL;
-use super::meta::{Meta, Variant};
+use super::meta::Meta;
 use super::policy::{Refusal, Rules, Times, admit, left_out};
 use super::tag::tags;
+use super::vary::Variant;
 use crate::clock::Timestamp;
 
 /// Everything about a response to a GET that the store is to keep, or why it must not.
@@ -25,12 +26,13 @@ pub(super) fn describe(
         headers.remove(name);
     }
     let (tags, length) = (tags(&headers), content_length(&headers));
-    Ok(Meta::new(status, headers)
+    let mut meta = Meta::new(status, headers)
         .with_vary(variant)
         .with_freshness(freshness)
-        .with_tags(tags)
         .with_length(length)
-        .with_asked(times.moment))
+        .with_asked(times.moment);
+    meta.tags = tags;
+    Ok(meta)
 }
 
 /// The header without what is not to be stored (RFC 9111 §3.1), and with a date: it says how old the response is.

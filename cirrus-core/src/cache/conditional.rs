@@ -7,6 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::header::StoredHeader;
 use super::meta::Meta;
 use super::policy::parse_date;
 
@@ -18,7 +19,7 @@ pub(super) fn is_not_modified(request: &HeaderMap, stored: &Meta) -> bool {
         return false;
     }
     if request.contains_key(IF_NONE_MATCH) {
-        return names_etag(request, stored.headers.get(ETAG));
+        return names_etag(request, stored.headers.get(ETAG).as_ref());
     }
     request
         .get(IF_MODIFIED_SINCE)
@@ -55,11 +56,11 @@ pub(super) fn etags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Without `Last-Modified`, `Date` is when it was last known to be new (RFC 9111 §4.3.2).
-fn is_unmodified_since(since: &HeaderValue, stored: &HeaderMap) -> bool {
+fn is_unmodified_since(since: &HeaderValue, stored: &StoredHeader) -> bool {
     let changed = stored
         .get(LAST_MODIFIED)
         .or_else(|| stored.get(DATE))
-        .and_then(parse_date);
+        .and_then(|date| parse_date(&date));
     changed
         .zip(parse_date(since))
         .is_some_and(|(changed, since)| changed <= since)
@@ -68,13 +69,13 @@ fn is_unmodified_since(since: &HeaderValue, stored: &HeaderMap) -> bool {
 /// Whether the stored response is the very one that the client has a part of (`If-Range`, RFC 9110 §13.1.5).
 ///
 /// Compared strongly: a weak tag never matches, a date only if it is the exact one and lies far enough before `Date`.
-pub(super) fn matches_if_range(condition: &HeaderValue, stored: &HeaderMap) -> bool {
+pub(super) fn matches_if_range(condition: &HeaderValue, stored: &StoredHeader) -> bool {
     let text = condition.as_bytes().trim_ascii();
     if text.starts_with(b"\"") {
         return stored.get(ETAG).is_some_and(|etag| etag.as_bytes() == text);
     }
-    let modified = stored.get(LAST_MODIFIED).and_then(parse_date);
-    let date = stored.get(DATE).and_then(parse_date);
+    let parsed = |name| stored.get(name).and_then(|date| parse_date(&date));
+    let (modified, date) = (parsed(LAST_MODIFIED), parsed(DATE));
     let is_strong = modified
         .zip(date)
         .is_some_and(|(modified, date)| modified < date);
@@ -97,22 +98,20 @@ pub(super) fn validate(request: &mut HeaderMap, stored: &Meta) -> bool {
     let etag = stored
         .headers
         .get(ETAG)
-        .map(|etag| request.insert(IF_NONE_MATCH, etag.clone()));
+        .map(|etag| request.insert(IF_NONE_MATCH, etag));
     let modified = stored
         .headers
         .get(LAST_MODIFIED)
-        .map(|date| request.insert(IF_MODIFIED_SINCE, date.clone()));
+        .map(|date| request.insert(IF_MODIFIED_SINCE, date));
     etag.is_some() || modified.is_some()
 }
 
 /// Whether a 304 speaks of the stored response: a tag that it carries must be the stored one (RFC 9111 §4.3.4).
 pub(super) fn confirms(response: &HeaderMap, stored: &Meta) -> bool {
-    let etag = |headers: &HeaderMap| {
-        headers
-            .get(ETAG)
-            .map(|etag| opaque(etag.as_bytes()).to_vec())
-    };
-    etag(response).is_none_or(|new| Some(new) == etag(&stored.headers))
+    let own = stored.headers.get(ETAG);
+    response
+        .get(ETAG)
+        .is_none_or(|new| own.is_some_and(|own| opaque(new.as_bytes()) == opaque(own.as_bytes())))
 }
 
 /// Whether the answer to a HEAD is about the stored response (RFC 9111 §4.3.5), of this size.
@@ -121,7 +120,7 @@ pub(super) fn confirms(response: &HeaderMap, stored: &Meta) -> bool {
 pub(super) fn agrees(head: &HeaderMap, stored: &Meta, size: Option<u64>) -> bool {
     let same = |name| {
         head.get(&name)
-            .map(|value| Some(value) == stored.headers.get(&name))
+            .map(|value| Some(value) == stored.headers.get(&name).as_ref())
     };
     let validators = [same(ETAG), same(LAST_MODIFIED)];
     let length = head
@@ -134,8 +133,8 @@ pub(super) fn agrees(head: &HeaderMap, stored: &Meta, size: Option<u64>) -> bool
 }
 
 /// The stored header brought up to date by a 304's (RFC 9111 §3.2). A 304 without a date is from now.
-pub(super) fn updated(stored: &HeaderMap, response: &HeaderMap, now: &HeaderValue) -> HeaderMap {
-    let mut headers = stored.clone();
+pub(super) fn updated(stored: &StoredHeader, response: &HeaderMap, now: &HeaderValue) -> HeaderMap {
+    let mut headers = stored.to_map();
     headers.insert(DATE, now.clone());
     let news = || response.iter().filter(|(name, _)| !describes_message(name));
     for (name, _) in news() {
@@ -163,17 +162,16 @@ fn describes_message(name: &HeaderName) -> bool {
     OWN.contains(name) || *name == UPGRADE
 }
 
-/// Fields that a 304 does without (RFC 9110 §15.4.5): the client has them, or gets them with the content.
-pub(super) fn belongs_in_304(name: &HeaderName, stored: &Meta) -> bool {
-    static CONTENT: [HeaderName; 5] = [
-        CONTENT_ENCODING,
-        CONTENT_LANGUAGE,
-        CONTENT_LENGTH,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-    ];
-    !CONTENT.contains(name) && (*name != LAST_MODIFIED || !stored.headers.contains_key(ETAG))
-}
+/// Fields that a 304 does without (RFC 9110 §15.4.5): the client has them, or gets them with the content. The last one
+/// only beside an entity tag.
+pub(super) static NOT_IN_304: [HeaderName; 6] = [
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    LAST_MODIFIED,
+];
 
 /// A status that lets a stored response stand in for the origin's answer (RFC 5861 §4).
 pub(super) fn is_failure(status: StatusCode) -> bool {

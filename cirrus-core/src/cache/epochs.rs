@@ -8,7 +8,6 @@ mod marks;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
@@ -17,6 +16,7 @@ use self::marks::{Mark, Marks};
 use super::key::CacheKey;
 use super::purge::Purge;
 use super::store::Moment;
+use super::tag::Tags;
 use crate::clock::Timestamp;
 
 /// Most purges that are remembered one by one: 65,536.
@@ -175,7 +175,7 @@ impl Epochs {
     }
 
     /// What the purges so far mean for an object with this key and these tags.
-    pub fn check(&self, era: &Era, key: &CacheKey, tags: &[Arc<str>]) -> Verdict {
+    pub fn check(&self, era: &Era, key: &CacheKey, tags: &Tags) -> Verdict {
         if era.checked.load(Ordering::Relaxed) >= self.latest.load(Ordering::Acquire) {
             return Verdict::Live;
         }
@@ -193,13 +193,7 @@ impl Epochs {
     /// Soft purges until then are answered. One that came while the origin was being asked is not: what it confirmed
     /// may be from before.
     #[must_use]
-    pub fn renew(
-        &self,
-        era: &Era,
-        key: &CacheKey,
-        tags: &[Arc<str>],
-        asked: Moment,
-    ) -> Option<Era> {
+    pub fn renew(&self, era: &Era, key: &CacheKey, tags: &Tags, asked: Moment) -> Option<Era> {
         let marks = self.marks.read();
         if era.judge(marks.concerning(key, tags), marks.forgotten) == Verdict::Dead {
             return None;

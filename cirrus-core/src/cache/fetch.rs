@@ -258,14 +258,13 @@ impl<S: Handler> Visit<'_, S> {
         if self.cx.personal && !is_for_all(headers) {
             return Err(Refusal::Authorization);
         }
-        meta.freshness = shortened(self.cx, meta.freshness);
+        meta.set_freshness(shortened(self.cx, meta.freshness()));
         // Found by its URL, when that is purged.
         let label = self.key.more().map(|_| self.key.label());
         let peers = self.cx.snapshot.peers.as_ref();
         let control = peers.and_then(|_| surrogate_label(headers));
         if label.is_some() || control.is_some() {
-            let tags = meta.tags.iter().cloned();
-            meta.tags = tags.chain(label).chain(control).collect();
+            meta.tags = meta.tags.and(label.iter().chain(&control));
         }
         Ok(meta)
     }
@@ -296,7 +295,7 @@ impl<S: Handler> Visit<'_, S> {
         self.engine
             .tasks
             .spawn(pump_alone(fill, body, stored.meta.length));
-        self.settle(leader, &stored.meta.freshness);
+        self.settle(leader, &stored.meta.freshness());
         response
     }
 
@@ -378,7 +377,7 @@ impl<S: Handler> Visit<'_, S> {
         let size = old.body.size().or(old.meta.length);
         if !agrees(news, &old.meta, size) {
             let mut meta = Meta::clone(&old.meta);
-            meta.freshness = meta.freshness.expired(times.received);
+            meta.set_freshness(meta.freshness().expired(times.received));
             self.renew(old, meta, None).await;
             return;
         }
@@ -393,7 +392,7 @@ impl<S: Handler> Visit<'_, S> {
         (meta.length, meta.status) = (old.meta.length, old.meta.status);
         let refresh = self.store.refresh(&self.key, old.id, meta.clone());
         match within(CHANGE_LIMIT, refresh).await {
-            Ok(true) => self.settle(leader, &meta.freshness),
+            Ok(true) => self.settle(leader, &meta.freshness()),
             // Gone meanwhile: there is nothing to find. One of those who wait asks anew.
             Ok(false) => drop(leader),
             Err(error) => {

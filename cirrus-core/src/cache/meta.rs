@@ -1,12 +1,13 @@
 //! What is kept beside a body.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 
-use super::lines::Lines;
+use super::header::StoredHeader;
 use super::store::Moment;
+use super::tag::Tags;
+use super::vary::Variant;
 use crate::clock::Timestamp;
 
 /// Everything about a stored response but its body.
@@ -16,24 +17,25 @@ pub struct Meta {
     /// Its status.
     pub status: StatusCode,
     /// Its header as a client gets it, without `Age` and hop-by-hop fields.
-    pub headers: HeaderMap,
+    pub headers: StoredHeader,
     /// The request header fields that it was chosen by.
     pub vary: Variant,
-    /// How long it may be used.
-    pub freshness: Freshness,
     /// Labels to purge it by.
-    pub tags: Arc<[Arc<str>]>,
+    pub tags: Tags,
     /// The length of its body, if the origin said so.
     pub length: Option<u64>,
     /// When the origin was asked for it: purges since then concern it. `None`: when it is given to the store.
     pub asked: Option<Moment>,
-    /// The header as HTTP/1 writes it.
-    pub(crate) lines: Lines,
+    // Its freshness, each part as short as it can be: there may be a hundred million of them.
+    received: Timestamp,
+    initial_age: Seconds,
+    lifetime: Seconds,
+    while_revalidate: Seconds,
+    if_error: Seconds,
+    must_revalidate: bool,
+    no_cache: bool,
+    expired: bool,
 }
-
-/// The request header fields named by `Vary`, with their values in the request that was answered, sorted by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Variant(pub Vec<(HeaderName, Option<HeaderValue>)>);
 
 /// How long a stored response may be used (RFC 9111 §4.2, RFC 5861).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,21 +59,34 @@ pub struct Freshness {
     pub expired: bool,
 }
 
+/// A time span of up to 136 years; a longer one is as long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seconds {
+    whole: u32,
+    nanos: u32,
+}
+
 // === impl Meta ===
 
 impl Meta {
     /// A response that is stale at once and has neither variant nor tags.
     #[must_use]
-    pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
+    pub fn new(status: StatusCode, headers: impl Into<StoredHeader>) -> Self {
         Self {
             status,
-            headers,
+            headers: headers.into(),
             vary: Variant::default(),
-            freshness: Freshness::default(),
-            tags: Arc::new([]),
+            tags: Tags::default(),
             length: None,
             asked: None,
-            lines: Lines::default(),
+            received: Timestamp::default(),
+            initial_age: Seconds::default(),
+            lifetime: Seconds::default(),
+            while_revalidate: Seconds::default(),
+            if_error: Seconds::default(),
+            must_revalidate: false,
+            no_cache: false,
+            expired: false,
         }
     }
 
@@ -85,13 +100,40 @@ impl Meta {
     /// With how long it may be used.
     #[must_use]
     pub fn with_freshness(mut self, freshness: Freshness) -> Self {
-        self.freshness = freshness;
+        self.set_freshness(freshness);
         self
+    }
+
+    /// How long it may be used.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        Freshness {
+            received: self.received,
+            initial_age: self.initial_age.into(),
+            lifetime: self.lifetime.into(),
+            while_revalidate: self.while_revalidate.into(),
+            if_error: self.if_error.into(),
+            must_revalidate: self.must_revalidate,
+            no_cache: self.no_cache,
+            expired: self.expired,
+        }
+    }
+
+    /// Changes how long it may be used. No span is kept that is longer than 136 years.
+    pub fn set_freshness(&mut self, freshness: Freshness) {
+        self.received = freshness.received;
+        self.initial_age = freshness.initial_age.into();
+        self.lifetime = freshness.lifetime.into();
+        self.while_revalidate = freshness.while_revalidate.into();
+        self.if_error = freshness.if_error.into();
+        self.must_revalidate = freshness.must_revalidate;
+        self.no_cache = freshness.no_cache;
+        self.expired = freshness.expired;
     }
 
     /// With labels to purge it by.
     #[must_use]
-    pub fn with_tags(mut self, tags: impl IntoIterator<Item = Arc<str>>) -> Self {
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.tags = tags.into_iter().collect();
         self
     }
@@ -113,22 +155,30 @@ impl Meta {
     /// About how many bytes it takes in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let fields: usize = self
-            .headers
-            .iter()
-            // Once in the map, and once as a line.
-            .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + 64)
-            .sum();
-        let variant: usize = self
-            .vary
-            .0
-            .iter()
-            .map(|(name, value)| {
-                name.as_str().len() + value.as_ref().map_or(0, HeaderValue::len) + 64
-            })
-            .sum();
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
-        size_of::<Self>() + fields + variant + tags
+        size_of::<Self>() + self.headers.weight() + self.vary.weight() + self.tags.weight()
+    }
+}
+
+// === impl Seconds ===
+
+impl From<Duration> for Seconds {
+    fn from(span: Duration) -> Self {
+        match u32::try_from(span.as_secs()) {
+            Ok(whole) => Self {
+                whole,
+                nanos: span.subsec_nanos(),
+            },
+            Err(_) => Self {
+                whole: u32::MAX,
+                nanos: 0,
+            },
+        }
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(span: Seconds) -> Self {
+        Self::new(u64::from(span.whole), span.nanos)
     }
 }
 

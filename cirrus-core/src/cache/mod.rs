@@ -14,6 +14,7 @@ mod fetch;
 mod flight;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod header;
 mod invalidate;
 mod key;
 mod keying;
@@ -45,13 +46,14 @@ mod vary;
 mod visit;
 
 pub(crate) use flight::Flights;
+pub use header::StoredHeader;
 pub use key::{CacheKey, Scheme};
 pub(crate) use keying::{Keying, Parameters, decoded, selections_of};
 pub(crate) use layer::CacheLayer;
 pub(crate) use lines::Prepared;
 pub use log::{LogPosition, LogUpdate, PurgeLog};
 pub(crate) use lookups::{Bypass, Lookups};
-pub use meta::{Freshness, Meta, Variant};
+pub use meta::{Freshness, Meta};
 pub(crate) use method::PurgeMethod;
 pub(crate) use outage::Outage;
 pub use outcome::{CacheOutcome, Forward, Forwarded};
@@ -64,3 +66,5 @@ pub use selection::InvalidSelection;
 pub use store::{
     BodyState, ByteRange, CacheStore, Fill, Moment, ObjectId, StoreError, Stored, StoredBody, Usage,
 };
+pub use tag::Tags;
+pub use vary::Variant;

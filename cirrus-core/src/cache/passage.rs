@@ -134,12 +134,10 @@ impl Lookup {
     }
 
     fn variant(&self, stored: &Stored, now: Timestamp) -> ExplainedVariant {
-        let (meta, freshness) = (&stored.meta, &stored.meta.freshness);
-        let vary = meta.vary.0.iter().map(|(name, value)| {
-            let value = value
-                .as_ref()
-                .map(|value| String::from_utf8_lossy(value.as_bytes()));
-            (name.to_string(), value.map(|value| value.into_owned()))
+        let (meta, freshness) = (&stored.meta, stored.meta.freshness());
+        let vary = meta.vary.iter().map(|(name, value)| {
+            let value = value.map(String::from_utf8_lossy);
+            (name.to_owned(), value.map(|value| value.into_owned()))
         });
         ExplainedVariant {
             status: meta.status.as_u16(),
@@ -169,7 +167,7 @@ impl Lookup {
 }
 
 fn age(stored: &Stored, now: Timestamp) -> String {
-    let freshness = &stored.meta.freshness;
+    let freshness = stored.meta.freshness();
     let (initial, total) = (
         freshness.initial_age.as_secs(),
         freshness.age(now).as_secs(),
@@ -181,8 +179,8 @@ fn age(stored: &Stored, now: Timestamp) -> String {
 /// From which field it comes, as far as the stored header tells.
 fn lifetime(stored: &Stored) -> String {
     let (control, seconds) = (
-        Control::of_response(&stored.meta.headers),
-        stored.meta.freshness.lifetime.as_secs(),
+        Control::of_response(&stored.meta.headers.to_map()),
+        stored.meta.freshness().lifetime.as_secs(),
     );
     let is = |value: Option<u32>| value.is_some_and(|value| u64::from(value) == seconds);
     let source = if is(control.s_maxage) {
@@ -200,7 +198,7 @@ fn lifetime(stored: &Stored) -> String {
 }
 
 fn notes(stored: &Stored) -> Vec<String> {
-    let freshness = &stored.meta.freshness;
+    let freshness = stored.meta.freshness();
     let window = |duration: std::time::Duration, what: &str| {
         (!duration.is_zero()).then(|| format!("{what} for {} s more", duration.as_secs()))
     };

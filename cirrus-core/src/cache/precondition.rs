@@ -44,7 +44,8 @@ fn first(request: &HeaderMap, stored: &Meta) -> Judgement {
     let Some(since) = request.get(IF_UNMODIFIED_SINCE).and_then(parse_date) else {
         return Judgement::Perform;
     };
-    match stored.headers.get(LAST_MODIFIED).and_then(parse_date) {
+    let changed = stored.headers.get(LAST_MODIFIED);
+    match changed.and_then(|date| parse_date(&date)) {
         Some(changed) if changed > since => Judgement::Failed,
         // A response without a date cannot be said to have changed or not (§13.1.4).
         _ => Judgement::Perform,

@@ -4,6 +4,7 @@ use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use super::conditional::matches_if_range;
+use super::header::StoredHeader;
 use super::store::ByteRange;
 
 /// Most ranges that a request may name; with more it gets everything (RFC 9110 §17.15).
@@ -43,7 +44,7 @@ enum Wanted {
 
 impl Part {
     /// Of a body of `size` bytes with this header. What is no range, and too many of them, get everything.
-    pub(super) fn of(request: &HeaderMap, stored: &HeaderMap, size: u64) -> Self {
+    pub(super) fn of(request: &HeaderMap, stored: &StoredHeader, size: u64) -> Self {
         let Some(range) = only(request, &RANGE) else {
             return Self::Whole;
         };
@@ -98,7 +99,7 @@ fn only<'a>(request: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a Heade
     lines.next().filter(|_| lines.next().is_none())
 }
 
-fn condition_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+fn condition_holds(request: &HeaderMap, stored: &StoredHeader) -> bool {
     !request.contains_key(IF_RANGE)
         || only(request, &IF_RANGE).is_some_and(|condition| matches_if_range(condition, stored))
 }
@@ -212,7 +213,7 @@ mod tests {
     fn part(range: &'static str, size: u64) -> Part {
         let mut request = HeaderMap::new();
         request.insert(RANGE, HeaderValue::from_static(range));
-        Part::of(&request, &HeaderMap::new(), size)
+        Part::of(&request, &StoredHeader::default(), size)
     }
 
     #[test]
@@ -263,7 +264,7 @@ mod tests {
             assert_eq!(part(range, 10), Part::Whole, "{range}");
         }
         assert_eq!(
-            Part::of(&HeaderMap::new(), &HeaderMap::new(), 10),
+            Part::of(&HeaderMap::new(), &StoredHeader::default(), 10),
             Part::Whole
         );
     }
@@ -324,7 +325,7 @@ mod tests {
             let mut request = HeaderMap::new();
             let value = format!("bytes={}", specs.join(","));
             request.insert(RANGE, HeaderValue::try_from(value).unwrap());
-            Part::of(&request, &HeaderMap::new(), 1 << 20)
+            Part::of(&request, &StoredHeader::default(), 1 << 20)
         };
         assert!(matches!(ranges(16), Part::Several(spans) if spans.len() == 16));
         assert_eq!(ranges(17), Part::Whole);
@@ -364,7 +365,7 @@ mod tests {
             }
             let mut request = HeaderMap::new();
             request.insert(RANGE, HeaderValue::try_from(format!("bytes={}", text.join(","))).unwrap());
-            let spans = match Part::of(&request, &HeaderMap::new(), size) {
+            let spans = match Part::of(&request, &StoredHeader::default(), size) {
                 Part::Whole => panic!("a valid range"),
                 Part::Unsatisfiable => Vec::new(),
                 Part::Of(span) => vec![span],

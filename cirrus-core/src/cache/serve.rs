@@ -9,7 +9,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::conditional::belongs_in_304;
+use super::conditional::NOT_IN_304;
 use super::lines::Prepared;
 use super::multipart::{Boundary, Multipart};
 use super::outcome::{CACHE_STATUS, CacheOutcome};
@@ -41,7 +41,7 @@ pub(super) fn respond(
         // What only the origin can tell has been sent there, unless the origin cannot be asked.
         Judgement::Perform | Judgement::Unknown => with_content(request, stored),
     };
-    let age = stored.meta.freshness.age(now).as_secs();
+    let age = stored.meta.freshness().age(now).as_secs();
     // A response with `Age` was not made for this request (RFC 9111 §5.1); one that was may have spent time elsewhere.
     if age > 0 || is_reused(outcome) {
         response.headers_mut().insert(AGE, decimal(age));
@@ -66,7 +66,7 @@ pub(super) fn respond_prepared(
     }
     let prepared = Prepared {
         meta: Arc::clone(&stored.meta),
-        age: stored.meta.freshness.age(now).as_secs(),
+        age: stored.meta.freshness().age(now).as_secs(),
         ttl,
     };
     let body = stored.body.read(ByteRange::ALL);
@@ -131,13 +131,14 @@ fn is_reused(outcome: &CacheOutcome) -> bool {
 }
 
 fn not_modified(stored: &Stored) -> Response {
-    let fields = stored
-        .meta
-        .headers
+    let mut headers = stored.meta.headers.to_map_with(REPEATED);
+    let has_etag = headers.contains_key(ETAG);
+    for name in NOT_IN_304
         .iter()
-        .filter(|(name, _)| belongs_in_304(name, &stored.meta));
-    let mut headers = HeaderMap::with_capacity(stored.meta.headers.len() + ADDED);
-    headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+        .filter(|name| **name != LAST_MODIFIED || has_etag)
+    {
+        headers.remove(name);
+    }
     assemble(StatusCode::NOT_MODIFIED, headers, Body::empty())
 }
 
@@ -145,8 +146,8 @@ fn not_modified(stored: &Stored) -> Response {
 fn precondition_failed(stored: &Stored) -> Response {
     let mut headers = HeaderMap::with_capacity(4 + ADDED);
     for name in [DATE, ETAG, LAST_MODIFIED, VARY] {
-        for value in stored.meta.headers.get_all(&name) {
-            headers.append(&name, value.clone());
+        for value in stored.meta.headers.get_all(name.as_str()) {
+            headers.append(&name, value);
         }
     }
     assemble(StatusCode::PRECONDITION_FAILED, headers, Body::empty())
@@ -154,9 +155,7 @@ fn precondition_failed(stored: &Stored) -> Response {
 
 fn with_content(request: &Parts, stored: &Stored) -> Response {
     let size = size(stored);
-    // A copy needs no hash of any name, which building it anew would.
-    let mut headers = stored.meta.headers.clone();
-    headers.reserve(REPEATED);
+    let headers = stored.meta.headers.to_map_with(REPEATED);
     match size.map(|size| (size, part(request, stored, size))) {
         Some((size, Part::Of(span))) => single(stored, headers, span, size),
         Some((size, Part::Several(spans))) => several(stored, headers, &spans, size),

@@ -248,7 +248,7 @@ impl Stored {
     #[must_use]
     pub fn expired(mut self, at: Timestamp) -> Self {
         let meta = Arc::make_mut(&mut self.meta);
-        meta.freshness = meta.freshness.expired(at);
+        meta.set_freshness(meta.freshness().expired(at));
         self
     }
 }

@@ -1,13 +1,22 @@
 //! Which of several stored responses answers a request (RFC 9111 §4.1).
 
+use std::fmt;
+
 use http::header::{ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, FORWARDED, VARY, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::control::SURROGATE_CAPABILITY;
-use super::meta::Variant;
+use super::header::Lines;
+use crate::codec::write::field;
 
 /// As many fields as a response may depend on: each one more makes it less likely that anybody else asks alike.
 const MOST_FIELDS: usize = 16;
+
+/// The request header fields named by `Vary`, with their values in the request that was answered, sorted by name.
+///
+/// Packed into one block of lines; that of a field which the request did not have is its name only.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Variant(Box<[u8]>);
 
 /// The response depends on more than a cache can see, or does not say clearly on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +25,44 @@ pub(super) struct Unknowable;
 // === impl Variant ===
 
 impl Variant {
+    /// Chosen by these fields, which are sorted by name.
+    #[must_use]
+    pub fn new(fields: impl IntoIterator<Item = (HeaderName, Option<HeaderValue>)>) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in fields {
+            match value {
+                Some(value) => field(&mut lines, &name, &value),
+                None => {
+                    lines.extend_from_slice(name.as_str().as_bytes());
+                    lines.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        Self(lines.into())
+    }
+
+    /// Each field's name, in lower case, and its value, if the request had it.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        Lines(&self.0)
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether every request is answered the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes that it takes in memory beside itself.
+    pub(super) fn weight(&self) -> usize {
+        self.0.len()
+    }
+
     /// The fields of `request` that `response` says it was chosen by.
     ///
     /// `Vary: *` fails to match every request, and so does what names no field: neither can be used again.
@@ -42,19 +89,23 @@ impl Variant {
         if fields.len() > MOST_FIELDS + routed_by.len() {
             return Err(Unknowable);
         }
-        Ok(Self(
-            fields
-                .into_iter()
-                .map(|name| with_value(name, request))
-                .collect(),
-        ))
+        let fields = fields.into_iter();
+        Ok(Self::new(fields.map(|name| with_value(name, request))))
     }
 
     /// This request would have been answered the same.
     pub(super) fn matches(&self, request: &HeaderMap) -> bool {
-        self.0
+        self.iter()
+            .all(|(name, stored)| same(request, name, stored))
+    }
+}
+
+impl fmt::Debug for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self
             .iter()
-            .all(|(name, stored)| same(request, name, stored.as_ref()))
+            .map(|(name, value)| (name, value.map(String::from_utf8_lossy)));
+        f.debug_map().entries(fields).finish()
     }
 }
 
@@ -68,8 +119,7 @@ fn is_rewritten(name: &HeaderName) -> bool {
 }
 
 fn with_value(name: HeaderName, request: &HeaderMap) -> (HeaderName, Option<HeaderValue>) {
-    // A copy: the request's own value would keep the whole buffer that it was read into.
-    let value = combined(request, &name);
+    let value = combined(request, name.as_str());
     let own = value.and_then(|value| HeaderValue::from_bytes(&canonical(&name, &value)).ok());
     (name, own)
 }
@@ -77,15 +127,15 @@ fn with_value(name: HeaderName, request: &HeaderMap) -> (HeaderName, Option<Head
 /// A value as others with the same meaning are written too (RFC 9111 §4.1): for lists whose members know no case and may
 /// have space around them, and whose order may matter.
 fn canonical(name: &HeaderName, value: &HeaderValue) -> Vec<u8> {
-    if is_folded(name) {
+    if is_folded(name.as_str()) {
         folded(value.as_bytes()).collect()
     } else {
         value.as_bytes().to_vec()
     }
 }
 
-fn is_folded(name: &HeaderName) -> bool {
-    *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE || *name == ACCEPT_CHARSET
+fn is_folded(name: &str) -> bool {
+    ACCEPT_ENCODING == name || ACCEPT_LANGUAGE == name || ACCEPT_CHARSET == name
 }
 
 /// In small letters, without empty members, with one space behind each comma and none elsewhere, which is how most write
@@ -108,7 +158,7 @@ fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The value of a field; of several lines, one list (RFC 9110 §5.3).
-fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+fn combined(headers: &HeaderMap, name: &str) -> Option<HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     let first = lines.next()?;
     let Some(second) = lines.next() else {
@@ -122,7 +172,7 @@ fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&list).ok()
 }
 
-fn same(request: &HeaderMap, name: &HeaderName, stored: Option<&HeaderValue>) -> bool {
+fn same(request: &HeaderMap, name: &str, stored: Option<&[u8]>) -> bool {
     let mut lines = request.get_all(name).iter();
     match (lines.next(), lines.next()) {
         (None, _) => stored.is_none(),
@@ -135,9 +185,9 @@ fn same(request: &HeaderMap, name: &HeaderName, stored: Option<&HeaderValue>) ->
 }
 
 /// `stored` is in its canonical form already.
-fn alike(name: &HeaderName, stored: &HeaderValue, value: &HeaderValue) -> bool {
-    stored == value
-        || (is_folded(name) && folded(value.as_bytes()).eq(stored.as_bytes().iter().copied()))
+fn alike(name: &str, stored: &[u8], value: &HeaderValue) -> bool {
+    stored == value.as_bytes()
+        || (is_folded(name) && folded(value.as_bytes()).eq(stored.iter().copied()))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl<S: Handler> Visit<'_, S> {
     fn found(&mut self, stored: Stored) -> Result<Response, More> {
         // One time for all that is said about its age, so that it cannot contradict itself.
         let now = self.now();
-        let verdict = stored.meta.freshness.judge(&self.control, now);
+        let verdict = stored.meta.freshness().judge(&self.control, now);
         if is_for_origin(&self.request.headers) && !self.can_judge(&stored, verdict) {
             return Err(More::Judge);
         }
@@ -179,7 +179,7 @@ impl<S: Handler> Visit<'_, S> {
     }
 
     fn hit(&mut self, stored: &Stored, now: Timestamp) -> Response {
-        let ttl = stored.meta.freshness.ttl(now);
+        let ttl = stored.meta.freshness().ttl(now);
         self.cx.cache = CacheOutcome::Hit { ttl };
         let rules = &self.shared.rules;
         let is_bare = self.cx.writes_lines && rules.is_bare && !rules.lookups.shows_key;
@@ -245,7 +245,7 @@ impl<S: Handler> Visit<'_, S> {
         if self.control.only_if_cached {
             return Ok(self.refuse());
         }
-        let is_shared = why == Forward::Stale && stored.meta.freshness.is_shareable();
+        let is_shared = why == Forward::Stale && stored.meta.freshness().is_shareable();
         if is_shared && self.request.method == Method::GET && !self.is_authorized() {
             if self.engine.flights.goes_alone(&self.key) {
                 return self.fetch(Plan::alone(why, Some(stored))).await;
@@ -407,17 +407,17 @@ impl<S: Handler> Visit<'_, S> {
 
     async fn find_servable(&self) -> Option<Stored> {
         let stored = self.find().await.ok()?.ok()?;
-        let verdict = stored.meta.freshness.judge(&self.control, self.now());
+        let verdict = stored.meta.freshness().judge(&self.control, self.now());
         matches!(verdict, Verdict::Serve).then_some(stored)
     }
 
     /// Whether a stored response may be served in place of the origin's failure.
     pub(super) fn may_stand_in(&self, old: &Stored, why: Forward) -> bool {
-        why == Forward::Stale && old.meta.freshness.outlives_errors(self.now())
+        why == Forward::Stale && old.meta.freshness().outlives_errors(self.now())
     }
 
     pub(super) fn stand_in(&mut self, old: &Stored, forwarded: Forwarded) -> Response {
-        let ttl = Some(old.meta.freshness.ttl(self.now()));
+        let ttl = Some(old.meta.freshness().ttl(self.now()));
         self.serve(
             old,
             Forwarded { ttl, ..forwarded }.detailed("stale-if-error"),

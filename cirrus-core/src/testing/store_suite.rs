@@ -119,11 +119,15 @@ fn fresh() -> Meta {
 }
 
 fn is_fresh(stored: &Stored) -> bool {
-    !stored.meta.freshness.remaining(SystemClock.now()).is_zero()
+    !stored
+        .meta
+        .freshness()
+        .remaining(SystemClock.now())
+        .is_zero()
 }
 
 fn vary(value: &'static str) -> Variant {
-    Variant(vec![(
+    Variant::new([(
         http::header::ACCEPT_LANGUAGE,
         Some(HeaderValue::from_static(value)),
     )])

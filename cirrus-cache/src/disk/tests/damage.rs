@@ -29,7 +29,7 @@ async fn sound() -> Sound {
         put(
             &store,
             &url,
-            fresh().with_tags([format!("{}", n % 5).into()]),
+            fresh().with_tags([format!("{}", n % 5)]),
             &body,
         )
         .await;

@@ -47,9 +47,7 @@ fn url(n: u8) -> CacheKey {
 
 fn meta(key: u8, kind: u8) -> Meta {
     let vary = variant(["de", "en"][usize::from(kind)]);
-    fresh()
-        .with_vary(vary)
-        .with_tags([format!("t{}", key % 4).into()])
+    fresh().with_vary(vary).with_tags([format!("t{}", key % 4)])
 }
 
 fn selection(what: u8, of: u8) -> Selection {

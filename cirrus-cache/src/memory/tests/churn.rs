@@ -140,8 +140,8 @@ impl World {
             return;
         };
         let mut meta = Meta::clone(&stored.meta);
-        meta.headers
-            .insert("x-more", HeaderValue::from_bytes(&vec![b'x'; len]).unwrap());
+        let value = HeaderValue::from_bytes(&vec![b'x'; len]).unwrap();
+        meta.headers.change(|map| drop(map.insert("x-more", value)));
         assert!(self.store.refresh(&key(n), stored.id, meta).await.unwrap());
     }
 

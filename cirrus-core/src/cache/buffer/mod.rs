@@ -17,7 +17,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use self::reader::{Broken, Reader};
+use self::reader::Reader;
+pub use self::reader::{BrokeOff, broken};
 use self::state::{Phase, State, Wakers};
 use super::store::{BodyState, ByteRange, StoreError, StoredBody};
 use crate::body::Body;
@@ -188,6 +189,12 @@ impl fmt::Debug for Writer {
 // === impl Buffer ===
 
 impl Buffer {
+    /// All bytes, once it is whole, if they lie in one piece and no trailers follow: a store may keep them in its place.
+    #[must_use]
+    pub fn in_one_piece(&self) -> Option<Bytes> {
+        self.0.whole.get()?.at_once(ByteRange::ALL)
+    }
+
     fn attach(&self, range: ByteRange) -> Body {
         let mut state = self.0.state.lock();
         if state.phase == Phase::Whole && !state.detached {
@@ -195,7 +202,7 @@ impl Buffer {
             return self.read(range);
         }
         if state.detached || state.phase == Phase::Failed {
-            return Body::stream(Broken::default());
+            return broken();
         }
         // A range up to the declared end is one that reads to the end: trailers follow it.
         let end = range

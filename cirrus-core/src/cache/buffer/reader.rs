@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::state::{Next, Wakers};
 use super::{Block, Shared, Whole};
+use crate::body::Body;
 use crate::error::BoxError;
 
 /// Reads from `at` up to `end`, or to the end and its trailers.
@@ -24,14 +25,20 @@ pub(super) struct Reader {
 
 /// A body that gives nothing but an error.
 #[derive(Default)]
-pub(super) struct Broken {
+struct Broken {
     told: bool,
 }
 
-/// The body broke off.
+/// A stored body broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("the stored response broke off before its end")]
-struct BrokeOff;
+pub struct BrokeOff;
+
+/// A body that gives nothing but an error: what a store has to read of one that [broke off](BrokeOff).
+#[must_use]
+pub fn broken() -> Body {
+    Body::stream(Broken::default())
+}
 
 // === impl Reader ===
 

@@ -7,6 +7,7 @@ use super::{MOST_LENGTHS, Recorded};
 use crate::cache::key::CacheKey;
 use crate::cache::purge::{Mode, Purge, Selection};
 use crate::cache::store::Moment;
+use crate::cache::tag::Tags;
 use crate::clock::Timestamp;
 
 /// What was purged.
@@ -62,14 +63,14 @@ impl Marks {
     }
 
     /// The highest marks of all that concern an object.
-    pub(super) fn concerning(&self, key: &CacheKey, tags: &[Arc<str>]) -> Mark {
+    pub(super) fn concerning(&self, key: &CacheKey, tags: &Tags) -> Mark {
         let mut mark = self.all;
         if let Some(host) = self.hosts.get(key.host()) {
             mark.join(host.concerning(key));
         }
         if !self.tags.is_empty() {
-            for tag in tags {
-                mark.join(self.tags.get(tag.as_ref()).copied().unwrap_or_default());
+            for tag in tags.iter() {
+                mark.join(self.tags.get(tag).copied().unwrap_or_default());
             }
         }
         mark

@@ -20,8 +20,8 @@ fn prefix(host: &str, path: &str) -> Selection {
     }
 }
 
-fn tags(tags: &[&str]) -> Vec<Arc<str>> {
-    tags.iter().map(|tag| Arc::from(*tag)).collect()
+fn tags(tags: &[&str]) -> Tags {
+    tags.iter().collect()
 }
 
 #[test]
@@ -79,16 +79,18 @@ fn soft_purge_is_answered_by_a_revalidation_that_was_asked_for_later() {
     let (era, key) = (epochs.begin(), key("a", "/"));
     let before = epochs.moment();
     epochs.record(&Purge::soft(Selection::All), THEN);
-    assert_eq!(epochs.check(&era, &key, &[]), Verdict::Soft(THEN));
+    assert_eq!(epochs.check(&era, &key, &tags(&[])), Verdict::Soft(THEN));
 
-    let early = epochs.renew(&era, &key, &[], before).unwrap();
-    assert_eq!(epochs.check(&early, &key, &[]), Verdict::Soft(THEN));
-    let late = epochs.renew(&era, &key, &[], epochs.moment()).unwrap();
-    assert_eq!(epochs.check(&late, &key, &[]), Verdict::Live);
+    let early = epochs.renew(&era, &key, &tags(&[]), before).unwrap();
+    assert_eq!(epochs.check(&early, &key, &tags(&[])), Verdict::Soft(THEN));
+    let late = epochs
+        .renew(&era, &key, &tags(&[]), epochs.moment())
+        .unwrap();
+    assert_eq!(epochs.check(&late, &key, &tags(&[])), Verdict::Live);
 
     epochs.record(&Purge::soft(Selection::All), Timestamp::from_secs(2_000));
     assert_eq!(
-        epochs.check(&late, &key, &[]),
+        epochs.check(&late, &key, &tags(&[])),
         Verdict::Soft(Timestamp::from_secs(2_000))
     );
 }
@@ -97,10 +99,16 @@ fn soft_purge_is_answered_by_a_revalidation_that_was_asked_for_later() {
 fn no_revalidation_brings_back_the_dead() {
     let epochs = Epochs::new();
     let (era, key) = (epochs.begin(), key("a", "/"));
-    let renewed = epochs.renew(&era, &key, &[], epochs.moment()).unwrap();
+    let renewed = epochs
+        .renew(&era, &key, &tags(&[]), epochs.moment())
+        .unwrap();
     epochs.record(&Purge::hard(Selection::All), THEN);
-    assert_eq!(epochs.check(&renewed, &key, &[]), Verdict::Dead);
-    assert!(epochs.renew(&era, &key, &[], epochs.moment()).is_none());
+    assert_eq!(epochs.check(&renewed, &key, &tags(&[])), Verdict::Dead);
+    assert!(
+        epochs
+            .renew(&era, &key, &tags(&[]), epochs.moment())
+            .is_none()
+    );
 }
 
 #[test]
@@ -108,9 +116,9 @@ fn checked_objects_need_no_lock() {
     let epochs = Epochs::new();
     let (era, key) = (epochs.begin(), key("a", "/"));
     epochs.record(&Purge::hard(Selection::Host("b".into())), THEN);
-    assert_eq!(epochs.check(&era, &key, &[]), Verdict::Live);
+    assert_eq!(epochs.check(&era, &key, &tags(&[])), Verdict::Live);
     let _exclusive = epochs.marks.write();
-    assert_eq!(epochs.check(&era, &key, &[]), Verdict::Live);
+    assert_eq!(epochs.check(&era, &key, &tags(&[])), Verdict::Live);
 }
 
 #[test]
@@ -125,7 +133,10 @@ fn purges_older_than_every_object_are_forgotten() {
     assert_eq!(epochs.remembered(), 21);
     epochs.forget_before(era.born());
     assert_eq!(epochs.remembered(), 1);
-    assert_eq!(epochs.check(&era, &key("b", "/"), &[]), Verdict::Dead);
+    assert_eq!(
+        epochs.check(&era, &key("b", "/"), &tags(&[])),
+        Verdict::Dead
+    );
 }
 
 #[test]
@@ -147,15 +158,15 @@ fn many_prefixes_of_one_host_become_the_host() {
         assert!(epochs.remembered() <= 100);
     }
     assert_eq!(
-        epochs.check(&of_host, &key("a", "/else"), &[]),
+        epochs.check(&of_host, &key("a", "/else"), &tags(&[])),
         Verdict::Dead
     );
     assert_eq!(
-        epochs.check(&of_another, &key("b", "/else"), &[]),
+        epochs.check(&of_another, &key("b", "/else"), &tags(&[])),
         Verdict::Live
     );
     assert_eq!(
-        epochs.check(&epochs.begin(), &key("a", "/1"), &[]),
+        epochs.check(&epochs.begin(), &key("a", "/1"), &tags(&[])),
         Verdict::Live
     );
 }
@@ -171,8 +182,14 @@ fn lengths_are_bounded() {
         );
     }
     assert!(epochs.marks.read().lengths("a") <= MOST_LENGTHS);
-    assert_eq!(epochs.check(&era, &key("a", "/xy"), &[]), Verdict::Dead);
-    assert_eq!(epochs.check(&era, &key("a", "/y"), &[]), Verdict::Live);
+    assert_eq!(
+        epochs.check(&era, &key("a", "/xy"), &tags(&[])),
+        Verdict::Dead
+    );
+    assert_eq!(
+        epochs.check(&era, &key("a", "/y"), &tags(&[])),
+        Verdict::Live
+    );
 }
 
 fn selection() -> impl Strategy<Value = Selection> {
@@ -188,7 +205,7 @@ fn selection() -> impl Strategy<Value = Selection> {
     ]
 }
 
-fn concerns(what: &Selection, key: &CacheKey, tags: &[Arc<str>]) -> bool {
+fn concerns(what: &Selection, key: &CacheKey, tags: &Tags) -> bool {
     match what {
         Selection::All => true,
         Selection::Url(url) => url == key,
@@ -287,9 +304,9 @@ fn a_forgotten_purge_is_replayed_as_one_of_everything() {
     before.forget_before(before.horizon());
     let after = Epochs::new();
     before.recorded().iter().for_each(|past| after.replay(past));
-    assert_eq!(after.check(&old, &key("a", "/"), &[]), Verdict::Dead);
+    assert_eq!(after.check(&old, &key("a", "/"), &tags(&[])), Verdict::Dead);
     assert_eq!(
-        after.check(&after.begin(), &key("a", "/"), &[]),
+        after.check(&after.begin(), &key("a", "/"), &tags(&[])),
         Verdict::Live
     );
 }

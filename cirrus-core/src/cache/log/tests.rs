@@ -12,6 +12,7 @@ use super::*;
 use crate::cache::Purges;
 use crate::cache::epochs::{Epochs, Era, Verdict};
 use crate::cache::purger::{Doer, Outcome, Purger};
+use crate::cache::tag::Tags;
 use crate::cache::{
     CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purged, Scheme, Selection, StoreError,
     Stored, buffer,
@@ -184,7 +185,7 @@ impl CacheStore for Shelf {
     async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
         let objects = self.objects.lock();
         let live = objects.iter().filter(|(known, era, _)| {
-            known == key && self.epochs.check(era, known, &[]) != Verdict::Dead
+            known == key && self.epochs.check(era, known, &Tags::default()) != Verdict::Dead
         });
         let stored = live.map(|(_, _, asked)| {
             let meta = Meta::new(StatusCode::OK, HeaderMap::new()).with_asked(*asked);

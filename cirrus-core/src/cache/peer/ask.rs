@@ -189,10 +189,8 @@ impl Asked {
         if !self.position.as_ref().is_none_or(has_read) {
             return false;
         }
-        let mut tags = tags(headers);
-        if key.more().is_some() {
-            tags.push(key.label());
-        }
+        let label = key.more().map(|_| key.label());
+        let tags = tags(headers).and(label);
         let purges = &cx.worker.engine.purges;
         !purges.outdate(key, &tags, age(headers), self.then)
     }

@@ -7,6 +7,7 @@ use crate::cache::epochs::{Epochs, Verdict};
 use crate::cache::key::CacheKey;
 use crate::cache::purge::{Purge, Selection};
 use crate::cache::store::Moment;
+use crate::cache::tag::Tags;
 use crate::clock::{Clock, Timestamp};
 
 /// `Age` is in whole seconds.
@@ -47,7 +48,7 @@ impl Purges {
     pub(crate) fn outdate(
         &self,
         key: &CacheKey,
-        tags: &[Arc<str>],
+        tags: &Tags,
         age: Duration,
         then: Timestamp,
     ) -> bool {
@@ -83,26 +84,26 @@ mod tests {
     fn what_was_asked_for_since_a_purge_may_come() {
         let clock = ManualClock::at(Timestamp::from_secs(1_795_200_000));
         let purges = Purges::new(Arc::new(clock.clone()));
-        let tags: [Arc<str>; 1] = ["shoes".into()];
-        assert!(!purges.outdate(&key("/"), &[], secs(1000), clock.now()));
+        let (none, tags) = (&Tags::default(), &Tags::from_iter(["shoes"]));
+        assert!(!purges.outdate(&key("/"), none, secs(1000), clock.now()));
         purges.note(&Purge::hard(Selection::Url(key("/"))));
         purges.note(&Purge::soft(Selection::Tag("shoes".into())));
         clock.advance(secs(10));
         for (path, tags, age, is_outdated) in [
-            ("/", &[][..], 8, false),
+            ("/", none, 8, false),
             // Nine and a bit may be ten.
-            ("/", &[], 9, true),
-            ("/", &[], 600, true),
-            ("/other", &[], 600, false),
-            ("/other", &tags, 8, false),
-            ("/other", &tags, 600, true),
+            ("/", none, 9, true),
+            ("/", none, 600, true),
+            ("/other", none, 600, false),
+            ("/other", tags, 8, false),
+            ("/other", tags, 600, true),
         ] {
             let outdated = purges.outdate(&key(path), tags, secs(age), clock.now());
             assert_eq!(outdated, is_outdated, "{path} {tags:?} {age}");
         }
         purges.begin_anew();
-        assert!(purges.outdate(&key("/other"), &[], secs(0), clock.now()));
+        assert!(purges.outdate(&key("/other"), none, secs(0), clock.now()));
         clock.advance(secs(2));
-        assert!(!purges.outdate(&key("/other"), &[], secs(0), clock.now()));
+        assert!(!purges.outdate(&key("/other"), none, secs(0), clock.now()));
     }
 }

@@ -811,7 +811,7 @@ proptest! {
         let now = times.received.after(Duration::from_secs(after));
         let meta = crate::cache::admission::describe(&request, status, &response, &rules, times);
         let Ok(meta) = meta else { return Ok(()) };
-        let freshness = meta.freshness;
+        let freshness = meta.freshness();
         prop_assert!(freshness.lifetime <= secs(FOREVER) && freshness.initial_age <= secs(FOREVER));
         prop_assert!(!meta.headers.contains_key("surrogate-control"));
         prop_assert!(!meta.headers.contains_key(SET_COOKIE));

@@ -79,7 +79,7 @@ impl<S: Handler> Visit<'_, S> {
 
     /// Answers by a fresh index. If the first slice is not there yet, that is no hit.
     pub(in crate::cache) async fn sliced(mut self, stored: &Stored) -> Response {
-        let ttl = stored.meta.freshness.ttl(self.now());
+        let ttl = stored.meta.freshness().ttl(self.now());
         let Some(needed) = self.needed(stored) else {
             return self.serve(stored, CacheOutcome::Hit { ttl });
         };
@@ -202,7 +202,7 @@ impl<S: Handler> Visit<'_, S> {
         };
         match self.insert_index(index, &whole, range.span, body).await {
             Ok(stored) => {
-                self.settle(leader, &whole.freshness);
+                self.settle(leader, &whole.freshness());
                 let forwarded = Forwarded {
                     stored: true,
                     ..Forwarded::because(why)

@@ -221,7 +221,7 @@ impl<S: Handler> Inner<S> {
         headers.remove(http::header::CONTENT_RANGE);
         let (request, rules) = (&self.request.headers, &self.shared.rules);
         let mut whole = describe(request, StatusCode::OK, &headers, rules, times).ok()?;
-        whole.freshness = shortened(cx, whole.freshness);
+        whole.set_freshness(shortened(cx, whole.freshness()));
         Some(Index::slice_meta(&whole, span))
     }
 

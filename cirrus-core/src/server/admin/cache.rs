@@ -70,14 +70,12 @@ async fn every(store: &dyn CacheStore, key: &CacheKey) -> Result<Vec<Stored>, Pr
 }
 
 fn variant(stored: &Stored, now: Timestamp) -> Value {
-    let (meta, freshness) = (&stored.meta, &stored.meta.freshness);
-    let vary = meta.vary.0.iter().map(|(name, value)| {
-        let value = value
-            .as_ref()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        json!({"name": name.as_str(), "value": value})
+    let (meta, freshness) = (&stored.meta, stored.meta.freshness());
+    let vary = meta.vary.iter().map(|(name, value)| {
+        let value = value.map(String::from_utf8_lossy);
+        json!({"name": name, "value": value})
     });
-    let tags: Vec<&str> = meta.tags.iter().map(|tag| &**tag).collect();
+    let tags: Vec<&str> = meta.tags.iter().collect();
     let (age, lifetime) = (freshness.age(now), freshness.lifetime);
     json!({
         "status": meta.status.as_u16(),

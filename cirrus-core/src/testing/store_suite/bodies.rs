@@ -13,15 +13,15 @@ pub async fn misses_what_was_never_stored(store: impl CacheStore) {
 /// Status, header, tags, body and trailers.
 pub async fn gives_back_what_was_stored(store: impl CacheStore) {
     let (key, body) = (key("a.example", "/page?x=1"), content(300_000));
-    let mut meta = fresh().with_vary(vary("de")).with_tags(["t".into()]);
+    let mut meta = fresh().with_vary(vary("de")).with_tags(["t"]);
     meta.status = StatusCode::NOT_FOUND;
-    meta.headers = header("content-type", "text/plain");
-    meta.headers
-        .append("x-twice", HeaderValue::from_static("1"));
-    meta.headers.append(
+    let mut headers = header("content-type", "text/plain");
+    headers.append("x-twice", HeaderValue::from_static("1"));
+    headers.append(
         "x-twice",
         HeaderValue::from_bytes(b"\xff").expect("obs-text"),
     );
+    meta.headers = headers.into();
 
     let mut fill = begin(&store, &key, meta.clone()).await;
     for chunk in body.chunks(7_001) {

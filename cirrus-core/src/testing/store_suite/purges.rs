@@ -72,7 +72,7 @@ fn keys() -> impl Iterator<Item = CacheKey> {
 
 /// With its host and target.
 fn tagged(key: &CacheKey) -> Meta {
-    fresh().with_tags(["page".into(), key.host().into(), key.target().into()])
+    fresh().with_tags(["page", key.host(), key.target()])
 }
 
 async fn fill_with_all(store: &impl CacheStore) {

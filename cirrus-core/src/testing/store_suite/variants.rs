@@ -59,8 +59,8 @@ pub async fn refresh_changes_that_very_object(store: impl CacheStore) {
     let key = key("a.example", "/");
     let other = put(&store, &key, fresh().with_vary(vary("en")), "other").await;
     let id = put(&store, &key, fresh().with_vary(vary("de")), "same").await;
-    let mut meta = fresh().with_vary(vary("de")).with_tags(["new".into()]);
-    meta.headers = header("etag", "\"2\"");
+    let mut meta = fresh().with_vary(vary("de")).with_tags(["new"]);
+    meta.headers = header("etag", "\"2\"").into();
     assert!(
         store
             .refresh(&key, id, meta.clone())
@@ -83,7 +83,7 @@ pub async fn refresh_of_what_is_gone_is_false(store: impl CacheStore) {
     let old = put(&store, &key, fresh(), "old").await;
     let new = put(&store, &key, fresh(), "new").await;
     let mut meta = fresh();
-    meta.headers = header("etag", "\"2\"");
+    meta.headers = header("etag", "\"2\"").into();
     assert!(
         !store
             .refresh(&key, old, meta.clone())
