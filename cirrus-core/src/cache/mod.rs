@@ -54,6 +54,8 @@ pub(crate) use lookups::{Bypass, Lookups};
 pub use meta::{Freshness, Meta, Variant};
 pub(crate) use method::PurgeMethod;
 pub(crate) use outage::Outage;
+#[cfg(feature = "testing")]
+pub(crate) use outage::wait_longer;
 pub use outcome::{CacheOutcome, Forward, Forwarded};
 pub(crate) use passage::{Lookup, Passage};
 pub(crate) use peer::purges::Purges;

@@ -42,6 +42,7 @@ pub(super) async fn within<T>(limit: Duration, mut call: Call<'_, T>) -> Result<
     if let Some(done) = at_once(&mut call).await {
         return done;
     }
+    let limit = patience(limit);
     // In a box: a timer makes a future large, and every look-up would make room for it.
     match Box::pin(timeout(limit, call)).await {
         Ok(done) => done,
@@ -57,10 +58,30 @@ pub(super) async fn until<T>(
     if let Some(done) = at_once(&mut call).await {
         return Ok(done);
     }
-    match Box::pin(timeout(limit, &mut call)).await {
+    match Box::pin(timeout(patience(limit), &mut call)).await {
         Ok(done) => Ok(done),
         Err(_) => Err(call),
     }
+}
+
+#[cfg(not(feature = "testing"))]
+fn patience(limit: Duration) -> Duration {
+    limit
+}
+
+/// As much more as the tests of this process want.
+#[cfg(feature = "testing")]
+fn patience(limit: Duration) -> Duration {
+    limit * FACTOR.load(Ordering::Relaxed)
+}
+
+#[cfg(feature = "testing")]
+static FACTOR: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+
+/// From now on stores may take forty times as long, on a machine that is busy with other tests.
+#[cfg(feature = "testing")]
+pub(crate) fn wait_longer() {
+    FACTOR.store(40, Ordering::Relaxed);
 }
 
 async fn at_once<T>(call: &mut Call<'_, T>) -> Option<Result<T, StoreError>> {
