@@ -89,6 +89,33 @@ impl CacheStore for Unsteady {
     }
 }
 
+/// Stores something new whenever something is to be stored.
+struct Overtaken(MemoryStore);
+
+#[async_trait]
+impl CacheStore for Overtaken {
+    async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+        self.0.lookup(key).await
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.moment()
+    }
+
+    async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
+        put(&self.0, meta.clone(), "new").await;
+        self.0.insert(key, meta).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
+        self.0.refresh(key, id, meta).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.0.purge(purge).await
+    }
+}
+
 fn key() -> CacheKey {
     CacheKey::new(
         Scheme::Https,
@@ -221,6 +248,36 @@ async fn a_copy_under_way_does_not_undo_a_purge() {
             assert!(found.is_empty() || mode == Mode::Soft);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_from_before_a_soft_purge_do_not_make_a_later_copy_fresh() {
+    let (near, far, store) = two();
+    let old = place::outer(1, put(&far, meta(), "x").await);
+    let asked = store.moment();
+    store.purge(&Purge::soft(url())).await.unwrap();
+    store.lookup(&key()).await.unwrap();
+    maintained(&store, SOON).await;
+    assert_eq!(bodies(&near).await, ["x"], "copied, stale as it was");
+    let news = meta().with_asked(asked);
+    assert!(store.refresh(&key(), old, news).await.unwrap());
+    for store in [&near as &dyn CacheStore, &far, &store] {
+        let found = store.lookup(&key()).await.unwrap().remove(0);
+        assert!(found.meta.freshness.remaining(SystemClock.now()).is_zero());
+    }
+}
+
+/// A near tier into which the same is stored by somebody else between a copy's look and its beginning.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_began_behind_something_new_is_given_up() {
+    let (near, far, _) = two();
+    let store = TieredStore::new(Overtaken(near.clone()))
+        .then(far.clone())
+        .build();
+    put(&far, meta(), "old").await;
+    assert_eq!(bodies(&store).await, ["old"]);
+    maintained(&store, SOON).await;
+    assert_eq!(bodies(&near).await, ["new"]);
 }
 
 #[tokio::test(start_paused = true)]
