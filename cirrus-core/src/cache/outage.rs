@@ -16,7 +16,7 @@ pub(super) const RESPITE: Duration = Duration::from_secs(1);
 
 /// How long a look-up may take before the store counts as unavailable. A client waits for it, and the origin would have
 /// answered by then.
-pub(super) const LOOKUP_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const LOOKUP_LIMIT: Duration = Duration::from_millis(500);
 
 /// The same for what changes the store: the beginning of an object, a refreshed header.
 pub(super) const CHANGE_LIMIT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) const PURGE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Outage(AtomicU64);
 
 /// A store's answer that is still to come.
-pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A store that took too long.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 struct Late(Duration);
 
 /// Waits for a store, but not longer than `limit`. What is there at once, as everything in memory is, costs no timer.
-pub(super) async fn within<T>(limit: Duration, mut call: Call<'_, T>) -> Result<T, StoreError> {
+pub(crate) async fn within<T>(limit: Duration, mut call: Call<'_, T>) -> Result<T, StoreError> {
     if let Some(done) = at_once(&mut call).await {
         return done;
     }
