@@ -44,8 +44,11 @@ const SLACK: u64 = 2 << 20;
 /// An attack that is over sooner comes again, so that there is somebody beside it.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
-/// What was freed is given back by then.
-const SETTLED: Duration = Duration::from_secs(3);
+/// What was freed is given back in steps, none of which takes longer.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// Between two looks at the memory.
+const LOOK: Duration = Duration::from_millis(100);
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -117,8 +120,7 @@ impl Edge {
     pub(crate) async fn withstands(&self, attack: impl AsyncFn(SocketAddr)) {
         // What the first attack leaves in pools and tables is no leak: the second one must add nothing.
         attack(self.address).await;
-        sleep(SETTLED).await;
-        let baseline = self.memory();
+        let baseline = self.settled().await;
         let bystander = Bystander::start(self.address);
         let until = Instant::now() + LONG_ENOUGH;
         while Instant::now() < until {
@@ -129,6 +131,20 @@ impl Edge {
         self.returns_to(baseline, highest).await;
     }
 
+    /// Its memory, once no more of it is given back.
+    async fn settled(&self) -> u64 {
+        let until = Instant::now() + RETURN;
+        let (mut least, mut since) = (self.memory(), Instant::now());
+        while since.elapsed() < STEADY && Instant::now() < until {
+            sleep(LOOK).await;
+            let now = self.memory();
+            if now < least {
+                (least, since) = (now, Instant::now());
+            }
+        }
+        self.memory()
+    }
+
     async fn returns_to(&self, baseline: u64, highest: u64) {
         let (most, until) = (baseline / 5 * 6 + SLACK, Instant::now() + RETURN);
         let mut now = self.memory();
@@ -137,7 +153,7 @@ impl Edge {
                 Instant::now() < until,
                 "it holds {now} bytes of memory, after {baseline} before"
             );
-            sleep(Duration::from_millis(100)).await;
+            sleep(LOOK).await;
             now = self.memory();
         }
         println!("memory: {baseline} before, {highest} at the end of the attack, {now} after");

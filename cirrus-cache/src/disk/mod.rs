@@ -220,7 +220,7 @@ impl DiskStoreBuilder {
     ///
     /// # Errors
     ///
-    /// The directory is not ours, in use, or cannot be written.
+    /// The directory is not ours, still in use after a second, or cannot be written.
     pub async fn open(self) -> Result<DiskStore, OpenError> {
         let path = self.path.clone();
         let opening = Pool::start("cirrus-disk-open", 1).map(|pool| pool.run(|| self.open_now()));

@@ -11,6 +11,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use cirrus_core::Clock;
 use cirrus_core::cache::Moment;
@@ -35,6 +36,12 @@ use super::sketch::Sketch;
 use super::store::{Admission, Inner, STRIPES, Weigh};
 
 const LOCK: &str = "LOCK";
+
+/// How often the lock of another process is tried again, and how long after: for one second in all. One that was killed
+/// holds it until the system has done with it.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
 const MARK: &str = "cirrus-cache";
 const PURGES: &str = "purges";
 const SEGMENTS: &str = "segments";
@@ -84,13 +91,23 @@ pub(super) fn open(settings: Settings) -> Result<Inner, OpenError> {
         .write(true)
         .open(path.join(LOCK));
     let lock = lock.map_err(failed)?;
-    match lock.try_lock() {
+    match take(&lock) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     fs::create_dir_all(path.join(SEGMENTS)).map_err(failed)?;
     open_locked(settings, lock).map_err(failed)
+}
+
+fn take(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            taken => return taken,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Nothing is written into a directory that is somebody else's.

@@ -516,6 +516,19 @@ async fn two_do_not_share_a_directory() {
     open_at(directory.path());
 }
 
+/// As that of a process that was killed a moment ago.
+#[test]
+fn a_lock_that_is_about_to_be_given_up_is_waited_for() {
+    let directory = directory();
+    let store = builder(directory.path()).open_now().unwrap();
+    let next = builder(directory.path());
+    let opening = std::thread::spawn(|| next.open_now());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!opening.is_finished());
+    drop(store);
+    assert!(opening.join().unwrap().is_ok());
+}
+
 #[tokio::test]
 async fn another_version_is_begun_anew() {
     let directory = directory();

@@ -26,6 +26,10 @@ pub(super) struct TieredFill {
     parts: Vec<Part>,
     /// Those that do not: an older response in there must not outlive the one that was to take its place.
     without: Vec<Place>,
+    /// It is a copy: who reads it can go on with what it is copied from.
+    has_source: bool,
+    /// What is to be taken out of the spares, however this ends.
+    covered: Vec<ObjectId>,
 }
 
 /// What one tier has of it.
@@ -57,6 +61,7 @@ impl TieredFill {
     ) -> Self {
         let mut stored = parts[0].fill.stored();
         stored.id = parts[0].id;
+        let (has_source, mut covered) = (source.is_some(), Vec::new());
         let bodies: Vec<_> = parts
             .iter()
             .map(|part| Arc::clone(&part.body))
@@ -64,7 +69,8 @@ impl TieredFill {
             .collect();
         if bodies.len() > 1 {
             let spare = Arc::new(SpareBody::new(bodies));
-            shared.spares.put(parts.iter().map(|part| part.id), &spare);
+            covered.extend(parts.iter().map(|part| part.id));
+            shared.spares.put(covered.iter().copied(), &spare);
             stored.body = spare;
         }
         Self {
@@ -74,12 +80,14 @@ impl TieredFill {
             stored,
             parts,
             without,
+            has_source,
+            covered,
         }
     }
 
     fn has_spare(&self, of: usize) -> bool {
         let mut others = self.parts.iter().enumerate();
-        others.any(|(n, part)| n != of && part.body.state() != BodyState::Failed)
+        self.has_source || others.any(|(n, part)| n != of && part.body.state() != BodyState::Failed)
     }
 
     /// This tier goes without it.
@@ -119,10 +127,10 @@ impl Fill for TieredFill {
                 }
             }
         }
-        match failed {
-            Some(error) if self.parts.is_empty() => Err(error),
-            _ => Ok(()),
+        if self.parts.is_empty() {
+            return Err(failed.unwrap_or(StoreError::Full));
         }
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>, trailers: HeaderMap) -> Result<(), StoreError> {
@@ -152,8 +160,8 @@ impl Fill for TieredFill {
 
 impl Drop for TieredFill {
     fn drop(&mut self) {
-        for part in &self.parts {
-            self.shared.spares.remove(part.id);
+        for id in &self.covered {
+            self.shared.spares.remove(*id);
         }
     }
 }

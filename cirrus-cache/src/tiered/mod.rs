@@ -367,7 +367,9 @@ impl Tier {
                 && stored.meta.status == old.meta.status
                 && stored.meta.headers == old.meta.headers
         };
-        let Some(copy) = found.iter().find(is_copy) else {
+        // One made since the origin was asked is stale by every soft purge until then, which this does not answer.
+        let is_older = |stored: &&Stored| meta.asked.is_none() || stored.meta.asked <= meta.asked;
+        let Some(copy) = found.iter().find(is_copy).filter(is_older) else {
             return;
         };
         if let Err(error) = self.store.refresh(key, copy.id, meta).await {

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cirrus_core::cache::{BodyState, ByteRange, CacheKey, Fill, StoreError, Stored};
+use cirrus_core::cache::{BodyState, ByteRange, CacheKey, Fill, ObjectId, StoreError, Stored};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
@@ -17,6 +17,7 @@ use super::Shared;
 use super::fill::{Part, TieredFill};
 use super::moments::Dials;
 use super::place::Place;
+use super::tier::Tier;
 
 /// Most copies that are made at the same time.
 const AT_A_TIME: usize = 8;
@@ -177,16 +178,22 @@ impl Promotion {
     /// `None` if the tier has that variant by now, or does not want it.
     async fn begin(&self, shared: &Shared, place: Place, stored: &Stored) -> Option<Part> {
         let tier = &shared.tiers[place];
-        let present = tier.lookup(&self.key).await?;
-        if present
-            .iter()
-            .any(|other| other.meta.vary == stored.meta.vary)
-        {
+        if self.is_in(tier, stored, None).await? {
             return None;
         }
         let meta = (*stored.meta).clone().with_asked(self.asked.of(place));
         let fill = tier.store.insert(&self.key, meta).await.ok()?;
-        Some(Part::new(place, fill))
+        // Once more: what began after that look, and before this, is older by its id only.
+        let own = fill.stored().id;
+        let is_late = self.is_in(tier, stored, Some(own)).await?;
+        (!is_late).then(|| Part::new(place, fill))
+    }
+
+    /// Whether the tier has that variant, but for its own copy; `None` if it cannot be asked.
+    async fn is_in(&self, tier: &Tier, stored: &Stored, own: Option<ObjectId>) -> Option<bool> {
+        let present = tier.lookup(&self.key).await?;
+        let mut others = present.iter().filter(|other| Some(other.id) != own);
+        Some(others.any(|other| other.meta.vary == stored.meta.vary))
     }
 }
 

@@ -17,12 +17,18 @@ use crate::MemoryStore;
 struct Unsteady {
     store: MemoryStore,
     down: Arc<AtomicBool>,
+    /// It never says that anything is kept.
+    stuck: Arc<AtomicBool>,
 }
 
 impl Unsteady {
     fn new(store: MemoryStore) -> Self {
-        let down = Arc::default();
-        Self { store, down }
+        let (down, stuck) = Default::default();
+        Self { store, down, stuck }
+    }
+
+    fn set_stuck(&self) {
+        self.stuck.store(true, Ordering::Relaxed);
     }
 
     fn set_down(&self, down: bool) {
@@ -52,6 +58,9 @@ impl Fill for UnsteadyFill {
 
     async fn finish(self: Box<Self>, trailers: HeaderMap) -> Result<(), StoreError> {
         self.0.ask()?;
+        if self.0.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.1.finish(trailers).await
     }
 }
@@ -77,6 +86,33 @@ impl CacheStore for Unsteady {
 
     async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         self.ask()?.purge(purge).await
+    }
+}
+
+/// Stores something new whenever something is to be stored.
+struct Overtaken(MemoryStore);
+
+#[async_trait]
+impl CacheStore for Overtaken {
+    async fn lookup(&self, key: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+        self.0.lookup(key).await
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.moment()
+    }
+
+    async fn insert(&self, key: &CacheKey, meta: Meta) -> Result<Box<dyn Fill>, StoreError> {
+        put(&self.0, meta.clone(), "new").await;
+        self.0.insert(key, meta).await
+    }
+
+    async fn refresh(&self, key: &CacheKey, id: ObjectId, meta: Meta) -> Result<bool, StoreError> {
+        self.0.refresh(key, id, meta).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.0.purge(purge).await
     }
 }
 
@@ -220,6 +256,36 @@ async fn a_copy_under_way_does_not_undo_a_purge() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn news_from_before_a_soft_purge_do_not_make_a_later_copy_fresh() {
+    let (near, far, store) = two();
+    let old = place::outer(1, put(&far, meta(), "x").await);
+    let asked = store.moment();
+    store.purge(&Purge::soft(url())).await.unwrap();
+    store.lookup(&key()).await.unwrap();
+    maintained(&store, SOON).await;
+    assert_eq!(bodies(&near).await, ["x"], "copied, stale as it was");
+    let news = meta().with_asked(asked);
+    assert!(store.refresh(&key(), old, news).await.unwrap());
+    for store in [&near as &dyn CacheStore, &far, &store] {
+        let found = store.lookup(&key()).await.unwrap().remove(0);
+        assert!(found.meta.freshness.remaining(SystemClock.now()).is_zero());
+    }
+}
+
+/// A near tier into which the same is stored by somebody else between a copy's look and its beginning.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_began_behind_something_new_is_given_up() {
+    let (near, far, _) = two();
+    let store = TieredStore::new(Overtaken(near.clone()))
+        .then(far.clone())
+        .build();
+    put(&far, meta(), "old").await;
+    assert_eq!(bodies(&store).await, ["old"]);
+    maintained(&store, SOON).await;
+    assert_eq!(bodies(&near).await, ["new"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_copy_does_not_replace_what_came_meanwhile() {
     let (near, far, store) = two();
     put(&far, meta(), "old").await;
@@ -317,6 +383,50 @@ async fn a_body_that_outgrows_the_near_tier_is_read_from_the_far_one() {
     assert!(third.collect().await.unwrap().to_bytes() == expected[begun..]);
     assert_eq!(found.body.state(), BodyState::Whole);
     assert!(store.0.spares.is_empty(), "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_waits_for_no_reader_and_its_readers_go_on_with_what_it_is_copied_from() {
+    const CHUNK: usize = 64 << 10;
+    const CHUNKS: usize = 64;
+    let (near, far, store) = two();
+    let mut fill = far.insert(&key(), meta()).await.unwrap();
+    for n in 0..CHUNKS {
+        fill.write(vec![n as u8; CHUNK].into()).await.unwrap();
+    }
+    fill.finish(HeaderMap::new()).await.unwrap();
+    let source = far.lookup(&key()).await.unwrap().remove(0);
+
+    let part = fill::Part::new(0, near.insert(&key(), meta()).await.unwrap());
+    let body = Some(Arc::clone(&source.body));
+    let mut copy = TieredFill::new(&store.0, &key(), vec![part], Vec::new(), body);
+    let found = store.lookup(&key()).await.unwrap().remove(0);
+    let reading = found.body.read(ByteRange::ALL);
+    let copying = async {
+        for n in 0..CHUNKS {
+            copy.write(vec![n as u8; CHUNK].into()).await?;
+        }
+        Ok(())
+    };
+    // Too large for the near tier, and its one reader does not read.
+    let copied = tokio::time::timeout(SOON, copying).await;
+    assert!(matches!(copied, Ok(Err(StoreError::Full))), "{copied:?}");
+    assert!(reading.collect().await.unwrap().to_bytes() == read(&source).await);
+    assert!(store.0.spares.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_is_given_up_while_it_ends_leaves_nothing_behind() {
+    let far = Unsteady::new(MemoryStore::sized(4 << 20));
+    let store = TieredStore::new(MemoryStore::sized(4 << 20))
+        .then(far.clone())
+        .build();
+    let fill = store.insert(&key(), meta()).await.unwrap();
+    assert!(!store.0.spares.is_empty());
+    far.set_stuck();
+    let ending = tokio::time::timeout(SOON, fill.finish(HeaderMap::new())).await;
+    assert!(ending.is_err());
+    assert!(store.0.spares.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

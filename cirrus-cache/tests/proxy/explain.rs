@@ -1,5 +1,9 @@
 //! The admin listener tells what would be done, and what is stored.
 
+use async_trait::async_trait;
+use cirrus_core::cache::{
+    CacheKey, CacheStore, Fill, Meta, Moment, ObjectId, Purge, Purged, StoreError, Stored,
+};
 use cirrus_core::testing::{Client, Describe, Origin, proxy, reply};
 use serde_json::Value;
 
@@ -90,4 +94,43 @@ async fn what_is_no_question_is_told() {
     let found = explained(&proxy, "url=http://a.example/&method=POST").await;
     assert_eq!(found["cache"]["intent"], "invalidate");
     assert_eq!(found["stored"], Value::Null);
+}
+
+/// A store that never says what it has.
+struct Silent;
+
+#[async_trait]
+impl CacheStore for Silent {
+    async fn lookup(&self, _: &CacheKey) -> Result<Vec<Stored>, StoreError> {
+        std::future::pending().await
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(0)
+    }
+
+    async fn insert(&self, _: &CacheKey, _: Meta) -> Result<Box<dyn Fill>, StoreError> {
+        Err(StoreError::Full)
+    }
+
+    async fn refresh(&self, _: &CacheKey, _: ObjectId, _: Meta) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn purge(&self, _: &Purge) -> Result<Purged, StoreError> {
+        Ok(Purged::default())
+    }
+}
+
+#[tokio::test]
+async fn operators_do_not_wait_for_a_store_that_hangs() {
+    let origin = Origin::new().run().await;
+    let proxy = proxy::to(&origin).with(|builder| builder.cache(Silent));
+    let proxy = proxy.run().await;
+    let url = "url=http://shop.example/x";
+    let verdict = explained(&proxy, url).await["verdict"].to_string();
+    assert!(verdict.starts_with("\"passed to the origin: "), "{verdict}");
+    let mut admin = Client::to(proxy.admin()).host("localhost");
+    let looked = admin.get(&format!("/api/v1/cache/lookup?{url}")).await;
+    assert_eq!(looked.status, 503);
 }

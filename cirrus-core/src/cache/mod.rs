@@ -55,7 +55,9 @@ pub use log::{LogPosition, LogUpdate, PurgeLog};
 pub(crate) use lookups::{Bypass, Lookups};
 pub use meta::{Freshness, Meta};
 pub(crate) use method::PurgeMethod;
-pub(crate) use outage::Outage;
+#[cfg(feature = "testing")]
+pub(crate) use outage::wait_longer;
+pub(crate) use outage::{LOOKUP_LIMIT, Outage, within};
 pub use outcome::{CacheOutcome, Forward, Forwarded};
 pub(crate) use passage::{Lookup, Passage};
 pub(crate) use peer::purges::Purges;

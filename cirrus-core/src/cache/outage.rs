@@ -16,7 +16,7 @@ pub(super) const RESPITE: Duration = Duration::from_secs(1);
 
 /// How long a look-up may take before the store counts as unavailable. A client waits for it, and the origin would have
 /// answered by then.
-pub(super) const LOOKUP_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const LOOKUP_LIMIT: Duration = Duration::from_millis(500);
 
 /// The same for what changes the store: the beginning of an object, a refreshed header.
 pub(super) const CHANGE_LIMIT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) const PURGE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Outage(AtomicU64);
 
 /// A store's answer that is still to come.
-pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A store that took too long.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +38,11 @@ pub(super) type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 struct Late(Duration);
 
 /// Waits for a store, but not longer than `limit`. What is there at once, as everything in memory is, costs no timer.
-pub(super) async fn within<T>(limit: Duration, mut call: Call<'_, T>) -> Result<T, StoreError> {
+pub(crate) async fn within<T>(limit: Duration, mut call: Call<'_, T>) -> Result<T, StoreError> {
     if let Some(done) = at_once(&mut call).await {
         return done;
     }
+    let limit = patience(limit);
     // In a box: a timer makes a future large, and every look-up would make room for it.
     match Box::pin(timeout(limit, call)).await {
         Ok(done) => done,
@@ -57,10 +58,30 @@ pub(super) async fn until<T>(
     if let Some(done) = at_once(&mut call).await {
         return Ok(done);
     }
-    match Box::pin(timeout(limit, &mut call)).await {
+    match Box::pin(timeout(patience(limit), &mut call)).await {
         Ok(done) => Ok(done),
         Err(_) => Err(call),
     }
+}
+
+#[cfg(not(feature = "testing"))]
+fn patience(limit: Duration) -> Duration {
+    limit
+}
+
+/// As much more as the tests of this process want.
+#[cfg(feature = "testing")]
+fn patience(limit: Duration) -> Duration {
+    limit * FACTOR.load(Ordering::Relaxed)
+}
+
+#[cfg(feature = "testing")]
+static FACTOR: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+
+/// From now on stores may take forty times as long, on a machine that is busy with other tests.
+#[cfg(feature = "testing")]
+pub(crate) fn wait_longer() {
+    FACTOR.store(40, Ordering::Relaxed);
 }
 
 async fn at_once<T>(call: &mut Call<'_, T>) -> Option<Result<T, StoreError>> {

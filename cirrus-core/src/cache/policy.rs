@@ -399,6 +399,4 @@ fn demands_fresher(control: &Control, age: Duration, lifetime: Duration) -> bool
 }
 
 #[cfg(test)]
-mod oracle;
-#[cfg(test)]
 mod tests;

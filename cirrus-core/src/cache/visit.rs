@@ -311,7 +311,9 @@ impl<S: Handler> Visit<'_, S> {
                 },
                 Landing::Alone => return self.fetch(Plan::alone(why, old)).await,
                 Landing::Late => return self.overtake(why, old).await,
-                Landing::Failed(failure) => {
+                // Nobody has heard from the origin. The next one to join leads.
+                Landing::Failed(None) => old = self.still_stored(old).await,
+                Landing::Failed(Some(failure)) => {
                     old = self.still_stored(old).await;
                     if let Some(old) = old.as_ref().filter(|old| self.may_stand_in(old, why)) {
                         let forwarded = Forwarded {
@@ -320,11 +322,10 @@ impl<S: Handler> Visit<'_, S> {
                         };
                         return Ok(self.stand_in(old, forwarded));
                     }
-                    failures += u32::from(failure.is_some());
-                    if let Some(failure) = failure.filter(|_| failures == TRIES) {
+                    failures += 1;
+                    if failures == TRIES {
                         return self.give_up(failure, why, old).await;
                     }
-                    // The next one to join leads.
                 }
             }
         }

@@ -261,5 +261,4 @@ async fn keep(
 }
 
 #[cfg(test)]
-#[path = "feed_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! What can be told of what is stored.
 
 use super::report::Explanation;
-use crate::cache::{CacheStore, Lookup};
+use crate::cache::{CacheStore, LOOKUP_LIMIT, Lookup, within};
 use crate::clock::Timestamp;
 
 /// Looks into the store, which counts as no use of what is found there but what the store itself makes of a look-up.
@@ -14,7 +14,7 @@ pub(super) async fn look(
     let Some(store) = store else {
         return;
     };
-    let stored = match store.lookup(&lookup.key).await {
+    let stored = match within(LOOKUP_LIMIT, store.lookup(&lookup.key)).await {
         Ok(stored) => stored,
         Err(error) => {
             explanation.verdict = format!("passed to the origin: {error}");

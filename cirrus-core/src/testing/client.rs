@@ -123,10 +123,7 @@ impl Client {
     ///
     /// As [`get`](Self::get).
     pub async fn reply_to(&mut self, method: &str) -> Reply {
-        let reply = tokio::time::timeout(PATIENCE, self.read_reply(method)).await;
-        reply
-            .expect("a response in time")
-            .expect("a whole response")
+        self.reply_or_end(method).await.expect("a whole response")
     }
 
     /// Reads a response that may break off: `None` if it does.
@@ -135,9 +132,9 @@ impl Client {
     ///
     /// If nothing happens within 30 s, or the response is not valid.
     pub async fn reply_or_end(&mut self, method: &str) -> Option<Reply> {
-        tokio::time::timeout(PATIENCE, self.read_reply(method))
-            .await
-            .expect("an end in time")
+        let reply = tokio::time::timeout(PATIENCE, self.read_reply(method)).await;
+        let read = &self.read;
+        reply.unwrap_or_else(|_| panic!("no end in time, after {}", read.escape_ascii()))
     }
 
     /// Whether the server has closed the connection; waits for it.

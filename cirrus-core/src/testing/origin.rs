@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::body::{Body, Response};
 use crate::server::{Drain, TaskExecutor, Tasks};
@@ -204,9 +204,7 @@ pub(super) async fn serve<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .expect("a free port");
+    let listener = listener().expect("a free port");
     let running = Running {
         address: listener.local_addr().expect("an address"),
         asked,
@@ -235,6 +233,14 @@ where
         }
     });
     running
+}
+
+/// With as long a queue as the system allows: a test may bring thousands of connections at once.
+fn listener() -> std::io::Result<TcpListener> {
+    const QUEUE: u32 = 65_535;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    socket.listen(QUEUE)
 }
 
 // === impl Running ===

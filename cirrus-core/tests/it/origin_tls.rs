@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+/// Says that this process has been started for one test.
+const IS_CHILD: &str = "CIRRUS_TEST_CHILD";
+
 /// An origin with TLS that answers in the protocol that was agreed on, which is what it says.
 struct Origin {
     url: String,
@@ -125,32 +128,24 @@ fn says(protocol: &str) -> (u16, String) {
     (200, protocol.to_owned())
 }
 
-#[tokio::test]
-#[ignore = "run by `what_is_offered_and_chosen`, with roots of its own"]
-async fn child_of_the_new() {
+async fn asks_the_new() {
     assert_eq!(
         answers(&[b"h2", b"http/1.1"]).await,
         [says("h1"), says("h2"), says("h2")]
     );
 }
 
-#[tokio::test]
-#[ignore = "run by `what_is_offered_and_chosen`, with roots of its own"]
-async fn child_of_the_old() {
+async fn asks_the_old() {
     let bad = (502, String::new());
     assert_eq!(answers(&[b"http/1.1"]).await, [says("h1"), says("h1"), bad]);
 }
 
-#[tokio::test]
-#[ignore = "run by `what_is_offered_and_chosen`, with roots of its own"]
-async fn child_of_the_silent() {
+async fn asks_the_silent() {
     let bad = (502, String::new());
     assert_eq!(answers(&[]).await, [says("h1"), says("h1"), bad]);
 }
 
-#[tokio::test]
-#[ignore = "run by `what_is_offered_and_chosen`, with roots of its own"]
-async fn child_that_switches() {
+async fn switches() {
     let origin = Origin::run(&[b"h2", b"http/1.1"]).await;
     let (proxy, mut client) = before(&origin, "auto").await;
     assert_eq!(client.get("/").await.text(), "h2");
@@ -165,26 +160,45 @@ async fn child_that_switches() {
     assert!(read.starts_with(b"HTTP/1.1 101 "), "{read:?}");
 }
 
-#[test]
-fn what_is_offered_and_chosen() {
-    for child in [
-        "child_of_the_new",
-        "child_of_the_old",
-        "child_of_the_silent",
-        "child_that_switches",
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let roots: PathBuf = folder.path().join("roots.pem");
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", &format!("origin_tls::{child}")])
-            .env("SSL_CERT_FILE", &roots)
-            .env_remove("SSL_CERT_DIR")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
+/// In a process of its own, which runs `test` alone and finds its roots where the environment says.
+async fn with_roots(test: &str, body: impl Future<Output = ()>) {
+    if std::env::var_os(IS_CHILD).is_some() {
+        return body.await;
     }
+    let folder = tempfile::tempdir().unwrap();
+    let roots: PathBuf = folder.path().join("roots.pem");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("origin_tls::{test}")])
+        .env(IS_CHILD, "1")
+        .env("SSL_CERT_FILE", &roots)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let has_run = output.status.success() && said.contains("1 passed");
+    assert!(has_run && roots.exists(), "{said}");
+}
+
+#[tokio::test]
+async fn an_origin_with_both_is_asked_as_configured() {
+    with_roots("an_origin_with_both_is_asked_as_configured", asks_the_new()).await;
+}
+
+#[tokio::test]
+async fn an_origin_without_http2_is_asked_by_http1() {
+    with_roots("an_origin_without_http2_is_asked_by_http1", asks_the_old()).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_says_nothing_is_asked_by_http1() {
+    with_roots(
+        "an_origin_that_says_nothing_is_asked_by_http1",
+        asks_the_silent(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_protocol_is_switched_by_http1_only() {
+    with_roots("a_protocol_is_switched_by_http1_only", switches()).await;
 }

@@ -39,7 +39,7 @@ pub(super) fn dictionary<'a>(
         if rest.0.is_empty() {
             break;
         }
-        rest.expect(b',')?;
+        rest.demand(b',')?;
         rest.space();
         // A comma at the end is a mistake.
         (!rest.0.is_empty()).then_some(())?;
@@ -56,7 +56,7 @@ impl<'a> Rest<'a> {
         rest.is_some()
     }
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    fn demand(&mut self, byte: u8) -> Option<()> {
         self.skip(byte).then_some(())
     }
 
@@ -113,7 +113,7 @@ impl<'a> Rest<'a> {
             b'-' | b'0'..=b'9' => self.number(),
             b':' => self.binary(),
             b'@' => {
-                self.expect(b'@')?;
+                self.demand(b'@')?;
                 self.number().map(|_| Item::Other)
             }
             first if first.is_ascii_alphabetic() || first == b'*' => {
@@ -126,7 +126,7 @@ impl<'a> Rest<'a> {
     }
 
     fn string(&mut self) -> Option<Item<'a>> {
-        self.expect(b'"')?;
+        self.demand(b'"')?;
         let whole = self.0;
         loop {
             self.take(|byte| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\');
@@ -134,13 +134,13 @@ impl<'a> Rest<'a> {
                 let length = whole.len() - self.0.len() - 1;
                 return Some(Item::String(&whole[..length]));
             }
-            self.expect(b'\\')?;
+            self.demand(b'\\')?;
             (self.skip(b'"') || self.skip(b'\\')).then_some(())?;
         }
     }
 
     fn boolean(&mut self) -> Option<Item<'a>> {
-        self.expect(b'?')?;
+        self.demand(b'?')?;
         match (self.skip(b'1'), self.skip(b'0')) {
             (true, false) => Some(Item::Boolean(true)),
             (false, true) => Some(Item::Boolean(false)),
@@ -167,9 +167,9 @@ impl<'a> Rest<'a> {
     }
 
     fn binary(&mut self) -> Option<Item<'a>> {
-        self.expect(b':')?;
+        self.demand(b':')?;
         self.take(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-        self.expect(b':')?;
+        self.demand(b':')?;
         Some(Item::Other)
     }
 }

@@ -19,7 +19,7 @@ use crate::cache::policy::{Refusal, Times};
 use crate::cache::precondition::{Judgement, judge};
 use crate::cache::pump::pump_alone;
 use crate::cache::range::{Part, Span, first_wanted};
-use crate::cache::store::{BodyState, Fill, StoreError, Stored};
+use crate::cache::store::{BodyState, StoreError, Stored};
 use crate::cache::visit::Visit;
 use crate::error::Error;
 use crate::middleware::Handler;
@@ -243,7 +243,9 @@ impl<S: Handler> Visit<'_, S> {
             self.engine.tasks.spawn(pump);
         }
         let stored = fill.stored();
-        Fill::finish(fill, HeaderMap::new()).await?;
+        // It is found already, so nobody waits until it is kept: neither the client, nor those who wait for its leader.
+        let pump = pump_alone(fill, Body::empty(), Some(0));
+        self.engine.tasks.spawn(pump);
         Ok(stored)
     }
 

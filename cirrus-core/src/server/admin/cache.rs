@@ -9,7 +9,9 @@ use super::purge::no_store;
 use super::request::parameter;
 use crate::body::Response;
 use crate::cache::selection::key_of;
-use crate::cache::{BodyState, CacheKey, CacheStore, Selection, StoreError, Stored};
+use crate::cache::{
+    BodyState, CacheKey, CacheStore, LOOKUP_LIMIT, Selection, StoreError, Stored, within,
+};
 use crate::clock::Timestamp;
 
 // === impl State ===
@@ -62,9 +64,12 @@ impl State {
 /// In whichever place.
 async fn every(store: &dyn CacheStore, key: &CacheKey) -> Result<Vec<Stored>, Problem> {
     let down = |error: StoreError| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-    let mut found = store.lookup(key).await.map_err(down)?;
+    let looking = within(LOOKUP_LIMIT, store.lookup(key));
+    let mut found = looking.await.map_err(down)?;
     if !found.is_empty() {
-        found.extend(store.lookup_rest(key, &found).await.map_err(down)?);
+        let looking = within(LOOKUP_LIMIT, store.lookup_rest(key, &found));
+        let rest = looking.await.map_err(down)?;
+        found.extend(rest);
     }
     Ok(found)
 }

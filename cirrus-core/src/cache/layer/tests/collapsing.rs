@@ -158,6 +158,25 @@ async fn a_leader_that_leaves_before_the_answer_is_followed_by_another() {
     reply.is(200, "body 1").cached("fwd=uri-miss; stored");
 }
 
+/// `stale-if-error` is about an origin that fails, which nobody knows of this one.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_leaves_has_nobody_served_stale() {
+    let world = world();
+    world.serves(200, "cache-control: max-age=5, stale-if-error=60", "old");
+    world.get("/").await;
+    world.advance(10);
+    let permits = held(&world, fresh);
+    let mut leader = Box::pin(world.get("/"));
+    assert!(futures_util::poll!(&mut leader).is_pending());
+    let follower = world.get("/");
+    let (reply, ()) = tokio::join!(follower, async {
+        settle().await;
+        drop(leader);
+        permits.send_replace(usize::MAX);
+    });
+    reply.is(200, "body 1").cached("fwd=stale; stored");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
     let world = world();

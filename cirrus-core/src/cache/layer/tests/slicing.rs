@@ -45,6 +45,18 @@ fn part(parts: &Parts, text: &str) -> crate::body::Response {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_until_a_store_has_kept_what_it_was_given() {
+    let world = sliced(10);
+    world.origin.acts(|parts| at_once(part(parts, &text(30))));
+    world.store.has(Fault::Stuck);
+    let limit = Duration::from_secs(1);
+    for status in ["fwd=uri-miss; stored", "hit; ttl=60"] {
+        let asked = tokio::time::timeout(limit, world.get("/")).await;
+        asked.expect("an answer").is(200, &text(30)).cached(status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_slice_is_not_waited_for_forever() {
     let world = sliced(10);
     let whole = text(30);

@@ -64,6 +64,8 @@ pub(super) enum Fault {
     Unavailable,
     /// It never answers.
     Hanging,
+    /// It takes what is new, and never says that it is kept.
+    Stuck,
 }
 
 /// A store that forgets nothing by itself.
@@ -307,7 +309,7 @@ impl Shelf {
 
     fn check(&self) -> Result<(), StoreError> {
         match *self.fault.lock() {
-            Fault::None | Fault::Hanging => Ok(()),
+            Fault::None | Fault::Hanging | Fault::Stuck => Ok(()),
             Fault::Full => Err(StoreError::Full),
             Fault::Damaged => Err(StoreError::Damaged("damaged".into())),
             Fault::Unavailable => Err(StoreError::Unavailable("away".into())),
@@ -393,6 +395,9 @@ impl Fill for ShelfFill {
 
     async fn finish(mut self: Box<Self>, trailers: HeaderMap) -> Result<(), StoreError> {
         self.writer.take().unwrap().finish(trailers)?;
+        if *self.shelf.fault.lock() == Fault::Stuck {
+            std::future::pending::<()>().await;
+        }
         let (key, stored) = (&self.key, &self.stored);
         let retired = |other: &Stored| other.id < stored.id && other.meta.vary == stored.meta.vary;
         self.shelf
