@@ -140,6 +140,8 @@ impl Feeds {
 
     fn begin(&self, feed: &Arc<Feed>) {
         let (source, drain) = (Arc::clone(&self.source), self.drain.clone());
+        // Before the watch: its first word must not be missed.
+        let endpoints = feed.subscribe();
         self.tasks.spawn(drive(
             source,
             feed.service.clone(),
@@ -150,7 +152,7 @@ impl Feeds {
         if let Some(state) = &self.state {
             let (state, service) = (Arc::clone(state), feed.service.clone());
             self.tasks
-                .spawn(keep(state, service, feed.subscribe(), self.drain.clone()));
+                .spawn(keep(state, service, endpoints, self.drain.clone()));
         }
     }
 }

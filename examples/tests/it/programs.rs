@@ -221,7 +221,8 @@ async fn dynamic_registry_asks_whoever_announces_itself() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("registry.json");
     let (file, admin) = (file.to_str().unwrap(), ports::free());
-    let start = || Program::start("dynamic_registry", &[ANY, &admin.to_string(), file]);
+    let arguments = [ANY, &admin.to_string(), file];
+    let start = || Program::start("dynamic_registry", &arguments);
     let mut program = start();
     let mut client = program.client().await;
     let mut admin = Client::to(admin).host("localhost");
@@ -232,8 +233,8 @@ async fn dynamic_registry_asks_whoever_announces_itself() {
     assert_eq!(put.status, 201, "{}", put.text());
     until(&mut client, "/", "one").await;
     let port = two.address().port();
-    let added = admin.get(&format!("/add?no=2&ip=127.0.0.1&port={port}"));
-    assert_eq!(added.await.status, 200);
+    let add = format!("/add?no=2&ip=127.0.0.1&port={port}");
+    assert_eq!(admin.get(&add).await.status, 200);
     until(&mut client, "/", "two").await;
     let got = admin.get("/get?no=2").await;
     assert_eq!(got.text(), format!("127.0.0.1:{port}\n"));
