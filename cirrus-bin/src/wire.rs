@@ -1,6 +1,7 @@
 //! The registry: what a configuration names, and the part of the program that does it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[cfg(feature = "redis")]
@@ -70,6 +71,7 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
         Some(Registry::new()),
         Consul::builder().build().ok(),
     )))
+    .with_probes([])
 }
 
 /// What finds endpoints, by the schemes of references.
@@ -135,6 +137,18 @@ fn consul(config: &Config) -> Result<Consul, BoxError> {
     if let Some(address) = written.address.or_else(named) {
         builder = builder.address(address);
     }
+    let is_written = written.token.is_some() || written.token_file.is_some();
+    let of_environment = |name: &str| {
+        let value = std::env::var(name).ok();
+        value.filter(|value| !is_written && !value.is_empty())
+    };
+    if let Some(file) = of_environment("CONSUL_HTTP_TOKEN_FILE").map(PathBuf::from) {
+        builder = builder.token_file(file);
+    }
+    // Consul's own tools prefer it to the file.
+    if let Some(token) = of_environment("CONSUL_HTTP_TOKEN") {
+        builder = builder.token(token);
+    }
     if let Some(token) = written.token {
         builder = builder.token(token);
     }
@@ -143,6 +157,9 @@ fn consul(config: &Config) -> Result<Consul, BoxError> {
     }
     if let Some(ca) = written.ca {
         builder = builder.ca(ca);
+    }
+    if let Some(name) = written.server_name {
+        builder = builder.server_name(name);
     }
     if let (Some(certificate), Some(key)) = (written.certificate, written.key) {
         builder = builder.identity(certificate, key);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cirrus_core::discovery::{Discovery, Endpoint, Endpoints, ServiceName, UnknownService};
+use cirrus_core::testing::certs::Authority;
 use cirrus_core::testing::discovery_suite::DiscoveryFixture;
 use cirrus_core::testing::process::ConsulServer;
 use cirrus_core::{BoxError, Updates};
-use cirrus_discovery::consul::Consul;
+use cirrus_discovery::consul::{Builder, Consul, ConsulError};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -265,6 +266,129 @@ async fn a_token_opens_what_is_closed() {
         .unwrap();
     assert!(consul.services(None).await.is_err(), "ACL not found");
     std::fs::write(&file, "root\n").unwrap();
-    assert!(consul.services(None).await.unwrap().contains_key("consul"));
+    // The agent leads before it knows its own tokens.
+    let opened = async {
+        loop {
+            match consul.services(None).await {
+                Ok(services) => return services,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let services = timeout(LIMIT, opened).await.expect("the token is known");
+    assert!(services.contains_key("consul"));
     assert!(!format!("{consul:?}").contains("root"));
+}
+
+#[tokio::test]
+async fn over_tls_each_side_proves_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, strange) = (Authority::new(), Authority::new());
+    let server = ours.issue(&["server.dc1.consul"]);
+    let (server, address) = ConsulServer::secure("dc1", directory.path(), &ours, &server);
+    server.register("payment", "10.0.0.1:8080", "passing");
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let identity = |authority: &Authority, name: &str| {
+        let pair = authority.issue(&[name]);
+        let key = file(&format!("{name}.key"), &pair.key_pem);
+        (file(&format!("{name}.pem"), &pair.chain_pem), key)
+    };
+    let ca = directory.path().join("ca.pem");
+    let (certificate, key) = identity(&ours, "edge");
+    let plain = || Consul::builder().address(format!("https://{address}"));
+    let proven = |builder: Builder| builder.identity(&certificate, &key);
+    let named = |builder: Builder| builder.server_name("server.dc1.consul");
+
+    let right = named(proven(plain().ca(&ca))).build().unwrap();
+    let services = right.services(None).await.unwrap();
+    assert!(services.contains_key("payment"), "{services:?}");
+    let mut updates = right.watch(&ServiceName::new("payment").unwrap());
+    until(&mut updates, &["10.0.0.1:8080"]).await;
+    server.register("payment", "10.0.0.2:8080", "passing");
+    until(&mut updates, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+
+    let other = file("other.pem", strange.pem());
+    let (stranger, its_key) = identity(&strange, "stranger");
+    for (wrong, why) in [
+        (proven(plain().ca(&ca)), "its address is no name of it"),
+        (named(proven(plain().ca(&other))), "another authority"),
+        (named(proven(plain())), "the system's authorities"),
+        (named(plain().ca(&ca)), "Consul wants a certificate"),
+        (
+            named(plain().ca(&ca)).identity(&stranger, &its_key),
+            "Consul wants one of its own authority",
+        ),
+    ] {
+        let refused = wrong.build().unwrap().services(None).await;
+        assert!(refused.is_err(), "{why}");
+    }
+    let error = plain().server_name("a b").build().unwrap_err();
+    assert!(matches!(error, ConsulError::ServerName(_)), "{error}");
+    let error = plain().ca("none.pem").build().unwrap_err();
+    assert!(error.to_string().contains("none.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn where_an_instance_is_and_when_it_is_asked_stand_in_its_meta() {
+    let server = ConsulServer::start("dc1");
+    let near = json!({ "Meta": { "zone": "a", "priority": "1" } });
+    server.register_with("web", "10.0.0.1:8080", "passing", near);
+    let record = json!({
+        "Node": "far", "Address": "10.0.0.2", "NodeMeta": { "zone": "b" },
+        "Service": { "ID": "web-2", "Service": "web", "Port": 8080, "Weights": { "Passing": 4, "Warning": 1 } },
+    });
+    server.put("/v1/catalog/register", &record);
+    let endpoints = until(
+        &mut watch(&server, "web"),
+        &["10.0.0.1:8080", "10.0.0.2:8080"],
+    )
+    .await;
+    let place = |one: &Endpoint| (one.zone.clone(), one.priority, one.weight);
+    let mut places: Vec<_> = endpoints.iter().map(place).collect();
+    places.sort();
+    assert_eq!(places, [(Some("a".into()), 1, 1), (Some("b".into()), 0, 4)]);
+}
+
+#[tokio::test]
+async fn the_nearest_come_first_and_namespaces_are_not_for_everybody() {
+    let server = ConsulServer::start("dc1");
+    for (number, distance) in [(1, 0.3), (2, 0.1), (3, 0.2)] {
+        let address = format!("10.0.0.{number}:8080");
+        server.register("web", &address, "passing");
+        let coordinate = json!({
+            "Node": format!("web-10.0.0.{number}-8080"),
+            "Coord": { "Vec": [distance, 0, 0, 0, 0, 0, 0, 0], "Error": 0.1, "Adjustment": 0, "Height": 0 },
+        });
+        server.put("/v1/coordinate/update", &coordinate);
+    }
+    let near = "web?near=web-10.0.0.2-8080";
+    // Consul takes coordinates together, every few seconds.
+    let sorted = async {
+        loop {
+            let found = next(&mut watch(&server, near)).await.unwrap();
+            let found: Vec<_> = found.iter().map(|one| one.url.host().to_owned()).collect();
+            if found == ["10.0.0.2", "10.0.0.3", "10.0.0.1"] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LIMIT, sorted).await.expect("the nearest first");
+    // What only Consul Enterprise has is refused by others, in words that are passed on.
+    let error = next(&mut watch(&server, "web?ns=team")).await.unwrap_err();
+    assert!(!error.is::<UnknownService>(), "{error}");
+    assert!(error.to_string().contains("ns"), "{error}");
+}
+
+#[test]
+fn names_that_make_no_sense_are_refused_before_anybody_is_asked() {
+    let consul = Consul::builder().build().unwrap();
+    let checked = |name: &str| consul.check(&ServiceName::new(name).unwrap());
+    assert!(checked("consul://dc1/payment?tag=v2").is_ok());
+    let error = checked("consul://dc1/payment?color=red").unwrap_err();
+    assert!(error.to_string().contains("the keys are tag"), "{error}");
 }

@@ -8,6 +8,10 @@
 //! | `custom_config_source` | a configuration that the program changes while it runs |
 //! | `custom_discovery` | endpoints from a file of your own format |
 //! | `custom_cert_provider` | certificates fetched when they are first asked for |
+//! | `custom_probe` | a health check in a protocol of your own |
+//! | `dynamic_registry` | backends that announce themselves through the admin API |
+//! | `consul_gateway` | every service that Consul knows, at a path of its own |
+//! | `canary` | a new version that gets a share of the users |
 //! | `inside_axum` | the proxy behind an axum app's own routes |
 //! | `hyper_only` | the proxy behind an accept loop of your own |
 //!

@@ -1,5 +1,6 @@
 //! `consul_gateway`: two datacentres, joined over WAN.
 
+use cirrus_core::testing::certs::Authority;
 use cirrus_core::testing::process::ConsulServer;
 use cirrus_core::testing::{Asked, Client, Describe, Origin, RunningOrigin, reply};
 use tempfile::TempDir;
@@ -16,25 +17,30 @@ struct Edge {
 
 impl Edge {
     fn start(consul: &ConsulServer, gateway: &str) -> Self {
+        let consul = format!("address = \"{}\"", consul.address());
+        Self::with(&consul, gateway, &[])
+    }
+
+    /// With a `[consul]` of these lines, and this environment.
+    fn with(consul: &str, gateway: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("cirrus.toml");
         let config = format!(
             r#"
             listen = [{{ address = "127.0.0.1:0" }}]
             [consul]
-            address = "{}"
+            {consul}
             [[site]]
             hosts = ["*"]
             [[site.route]]
             path = "/*"
             consul_gateway = {{ {gateway} }}
-            "#,
-            consul.address()
+            "#
         );
         std::fs::write(&file, config).unwrap();
         let arguments = ["run", "--config", file.to_str().unwrap()];
         Self {
-            cirrus: Cirrus::start(directory.path(), &arguments),
+            cirrus: Cirrus::start_with(directory.path(), &arguments, environment),
             _directory: directory,
         }
     }
@@ -188,4 +194,48 @@ async fn what_consul_said_last_is_served_while_it_is_down_paused_or_empty() {
     assert_eq!(client.get("/dc1/pay/x").await.text(), "old GET /x ");
     register(&consul, "pay", &new, "passing");
     until_says(&mut client, "/dc1/pay/x", "new GET /x").await;
+}
+
+#[tokio::test]
+async fn consul_is_spoken_to_over_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let authority = Authority::new();
+    let server = authority.issue(&["server.dc1.consul"]);
+    let (consul, address) = ConsulServer::secure("dc1", path, &authority, &server);
+    let edge = authority.issue(&["edge"]);
+    std::fs::write(path.join("edge.pem"), &edge.chain_pem).unwrap();
+    std::fs::write(path.join("edge.key"), &edge.key_pem).unwrap();
+    let origin = origin("near").await;
+    register(&consul, "pay", &origin, "passing");
+    let table = format!(
+        "address = \"https://{address}\"\nserver_name = \"server.dc1.consul\"\n\
+         ca = \"{path}/ca.pem\"\ncertificate = \"{path}/edge.pem\"\nkey = \"{path}/edge.key\"",
+        path = path.display()
+    );
+    let mut edge = Edge::with(&table, "", &[]);
+    let mut client = edge.client().await;
+    assert_eq!(client.get("/dc1/pay/x").await.text(), "near GET /x ");
+}
+
+#[tokio::test]
+async fn the_environment_has_the_token_unless_it_is_written() {
+    let acl = r#"-hcl=acl { enabled = true default_policy = "deny" tokens { master = "root" agent = "root" } }"#;
+    let consul = ConsulServer::with("dc1", &[acl]);
+    let address = format!("address = \"{}\"", consul.address());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "root\n").unwrap();
+    let file = file.path().to_str().unwrap();
+    let written = format!("{address}\ntoken = \"root\"");
+    // Consul knows itself, though not as a server of HTTP: whoever may see it gets an error of the gateway's.
+    for (table, environment, status) in [
+        (&address, ("CONSUL_HTTP_TOKEN", "root"), 502),
+        (&address, ("CONSUL_HTTP_TOKEN_FILE", file), 502),
+        (&address, ("CONSUL_HTTP_TOKEN", ""), 404),
+        (&written, ("CONSUL_HTTP_TOKEN", "nobody"), 502),
+    ] {
+        let mut edge = Edge::with(table, "", &[environment]);
+        // Consul leads before it knows its own tokens.
+        until_status(&mut edge.client().await, "/dc1/consul/", status).await;
+    }
 }

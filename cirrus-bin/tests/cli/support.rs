@@ -35,8 +35,10 @@ pub(crate) fn cirrus(directory: &Path) -> assert_cmd::Command {
     command
 }
 
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 8] = [
     "CONSUL_ADDR",
+    "CONSUL_HTTP_TOKEN",
+    "CONSUL_HTTP_TOKEN_FILE",
     "CIRRUS_LOG",
     "CIRRUS_TOKEN",
     "NO_COLOR",
@@ -85,6 +87,15 @@ pub(crate) async fn refused(address: SocketAddr) {
 
 impl Cirrus {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(directory, arguments, &[])
+    }
+
+    /// With these environment variables, and none of the tester's own that matter.
+    pub(crate) fn start_with(
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cirrus"));
         command.args(arguments).current_dir(directory);
         command
@@ -94,6 +105,7 @@ impl Cirrus {
         for variable in SETTINGS {
             command.env_remove(variable);
         }
+        command.envs(environment.iter().copied());
         let mut child = command.spawn().expect("the program starts");
         let out = Lines::of(child.stdout.take().expect("a pipe"));
         let err = Lines::of(child.stderr.take().expect("a pipe"));

@@ -232,11 +232,16 @@ impl Page {
             return title.to_owned();
         }
         match plain_type(property) {
-            "array" => format!("array of {}s", self.kind(&property["items"])),
-            "object" => format!("table of {}s", self.kind(map_value(property))),
+            "array" => format!("array of {}", plural(&self.kind(&property["items"]))),
+            "object" => format!("table of {}", plural(&self.kind(map_value(property)))),
             plain => plain.to_owned(),
         }
     }
+}
+
+fn plural(word: &str) -> String {
+    let ending = if word.ends_with('s') { "es" } else { "s" };
+    format!("{word}{ending}")
 }
 
 /// The name behind a `$ref`, optional or not.

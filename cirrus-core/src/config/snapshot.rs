@@ -1,6 +1,6 @@
 //! The configuration in force: compiled, immutable, published by one swap.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::metrics::SiteCells;
 use crate::middleware::Stack;
 use crate::routing::{Hosts, Table};
 use crate::upstream::Cluster;
+use crate::upstream::gateway::Gateway;
 
 /// Everything a request consults. Taken once per request, so its routes and clusters always belong together.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(crate) struct Site {
     pub(crate) cells: Arc<SiteCells>,
     /// Every cluster its routes use, its own and named ones.
     pub(crate) clusters: Vec<Arc<Cluster>>,
+    /// Those of its routes.
+    pub(crate) gateways: Vec<Arc<Gateway>>,
     /// What it was compiled from: an equal one need not be compiled again.
     pub(super) config: Arc<SiteConfig>,
 }
@@ -167,8 +170,36 @@ impl Snapshot {
         )
     }
 
-    /// Every cluster, those of sites included.
-    pub(crate) fn all_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+    /// Every cluster: named ones, those of sites, and what gateways have found.
+    pub(crate) fn all_clusters(&self) -> impl Iterator<Item = Arc<Cluster>> {
+        self.some_clusters(usize::MAX)
+    }
+
+    /// As [`all_clusters`](Self::all_clusters), with so many of gateways at the most, the first by name.
+    pub(crate) fn some_clusters(&self, found: usize) -> impl Iterator<Item = Arc<Cluster>> {
+        let found = self.found_clusters().into_iter().take(found);
+        self.written_clusters().cloned().chain(found)
+    }
+
+    /// What gateways have found.
+    fn found_clusters(&self) -> Vec<Arc<Cluster>> {
+        let mut clusters: Vec<_> = self.gateways().flat_map(Gateway::clusters).collect();
+        clusters.sort_by(|one, other| one.name.cmp(&other.name));
+        // Gateways whose routes have the same path and other headers give the same names.
+        clusters.dedup_by(|one, other| one.name == other.name);
+        clusters
+    }
+
+    /// The gateways of all sites; one that several routes share is there once.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &Gateway> {
+        let gateways = self.sites.iter().flat_map(|site| &site.gateways);
+        let mut seen = HashSet::new();
+        let gateways = gateways.filter(move |gateway| seen.insert(Arc::as_ptr(gateway)));
+        gateways.map(|gateway| &**gateway)
+    }
+
+    /// The clusters of the configuration, those of sites included.
+    pub(crate) fn written_clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         let own = self.sites.iter().flat_map(|site| &site.clusters);
         let own = own.filter(|cluster| !self.clusters.contains_key(&cluster.name));
         self.clusters

@@ -1,6 +1,7 @@
 //! One watch for each service that somebody follows, however many do.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::state::StateDirectory;
-use super::{Discovery, Endpoints, ServiceName};
+use super::{Discovery, Endpoints, ServiceName, UnknownService};
 use crate::config::Backoff;
 use crate::error::BoxError;
 use crate::server::{Drain, Tasks};
@@ -37,7 +38,9 @@ pub(crate) struct Feeds {
 pub(crate) struct Feed {
     service: ServiceName,
     endpoints: watch::Sender<Option<Endpoints>>,
-    report: Mutex<Report>,
+    report: watch::Sender<Report>,
+    /// Whoever follows it has its name from a client: that nobody knows it is no news.
+    is_asked_for: AtomicBool,
     life: CancellationToken,
 }
 
@@ -52,6 +55,8 @@ pub(crate) struct Report {
     pub(crate) errors: u64,
     /// The endpoints are from before the restart: discovery has told none yet.
     pub(crate) is_restored: bool,
+    /// Since when discovery says that nobody knows the service, if that was its last word.
+    unknown_since: Option<Instant>,
 }
 
 // === impl Feeds ===
@@ -72,15 +77,45 @@ impl Feeds {
         })
     }
 
-    /// What finds services, for whoever has to know at once whether there is one.
-    pub(crate) fn source(&self) -> Arc<dyn Discovery> {
-        Arc::clone(&self.source)
-    }
-
     /// The feed of a service; the same one for all who follow it at the same time.
     ///
     /// If there is none yet, it begins with what was kept over the restart (blocking: a small file).
     pub(crate) fn follow(&self, service: &ServiceName) -> Arc<Feed> {
+        let feed = self.feed(service);
+        feed.is_asked_for.store(false, Ordering::Relaxed);
+        feed
+    }
+
+    /// As [`follow`](Self::follow), for a service that a client has named: it may well be none.
+    pub(crate) async fn follow_asked_for(self: &Arc<Self>, service: &ServiceName) -> Arc<Feed> {
+        if self.state.is_none() {
+            return self.feed(service);
+        }
+        let (feeds, name) = (Arc::clone(self), service.clone());
+        let feed = tokio::task::spawn_blocking(move || feeds.feed(&name)).await;
+        feed.unwrap_or_else(|_| self.feed(service))
+    }
+
+    /// Does not keep the endpoints of a service for the next start any more, unless somebody follows it.
+    pub(crate) async fn forget(self: &Arc<Self>, service: &ServiceName) {
+        if self.state.is_none() {
+            return;
+        }
+        let (feeds, service) = (Arc::clone(self), service.clone());
+        // Disks may hang.
+        let forgetting = tokio::task::spawn_blocking(move || {
+            let known = feeds.feeds.lock();
+            let feed = known.get(&service);
+            if let Some(state) = &feeds.state
+                && feed.is_none_or(|feed| feed.strong_count() == 0)
+            {
+                state.remove(&service);
+            }
+        });
+        let _ = forgetting.await;
+    }
+
+    fn feed(&self, service: &ServiceName) -> Arc<Feed> {
         let mut feeds = self.feeds.lock();
         if let Some(feed) = feeds.get(service).and_then(Weak::upgrade) {
             return feed;
@@ -105,6 +140,8 @@ impl Feeds {
 
     fn begin(&self, feed: &Arc<Feed>) {
         let (source, drain) = (Arc::clone(&self.source), self.drain.clone());
+        // Before the watch: its first word must not be missed.
+        let endpoints = feed.subscribe();
         self.tasks.spawn(drive(
             source,
             feed.service.clone(),
@@ -115,7 +152,7 @@ impl Feeds {
         if let Some(state) = &self.state {
             let (state, service) = (Arc::clone(state), feed.service.clone());
             self.tasks
-                .spawn(keep(state, service, feed.subscribe(), self.drain.clone()));
+                .spawn(keep(state, service, endpoints, self.drain.clone()));
         }
     }
 }
@@ -131,7 +168,8 @@ impl Feed {
         Self {
             service,
             endpoints: watch::Sender::new(kept),
-            report: Mutex::new(report),
+            report: watch::Sender::new(report),
+            is_asked_for: AtomicBool::new(true),
             life: CancellationToken::new(),
         }
     }
@@ -142,37 +180,54 @@ impl Feed {
     }
 
     pub(crate) fn report(&self) -> Report {
-        self.report.lock().clone()
+        self.report.borrow().clone()
+    }
+
+    /// How it goes, and every word of discovery's. Endpoints are there before the word that tells of them.
+    pub(crate) fn reports(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
     }
 
     fn heard(&self, endpoints: Endpoints) {
         let service = &self.service;
         tracing::debug!(%service, endpoints = endpoints.len(), "discovery spoke");
-        let was_failing = {
-            let mut report = self.report.lock();
-            report.heard = Some(Instant::now());
-            report.is_restored = false;
-            report.error.take().is_some()
-        };
-        if was_failing {
-            tracing::info!(%service, endpoints = endpoints.len(), "discovery is back");
-        }
+        let count = endpoints.len();
         self.endpoints.send_if_modified(|present| {
             let is_news = present.as_ref() != Some(&endpoints);
             *present = Some(endpoints);
             is_news
         });
+        let mut was_failing = false;
+        self.report.send_modify(|report| {
+            report.heard = Some(Instant::now());
+            report.is_restored = false;
+            report.unknown_since = None;
+            was_failing = report.error.take().is_some();
+        });
+        if was_failing {
+            tracing::info!(%service, endpoints = count, "discovery is back");
+        }
     }
 
     fn failed(&self, error: &BoxError) {
+        let is_unknown = error.is::<UnknownService>();
         let (service, error) = (&self.service, Arc::<str>::from(error.to_string()));
-        let mut report = self.report.lock();
-        report.errors += 1;
+        let mut before = None;
+        self.report.send_modify(|report| {
+            report.errors += 1;
+            let since = report.unknown_since.unwrap_or_else(Instant::now);
+            report.unknown_since = is_unknown.then_some(since);
+            before = report.error.replace(Arc::clone(&error));
+        });
         // What is said again and again is worth one line.
-        if report.error.as_ref() != Some(&error) {
+        if before.as_ref() == Some(&error) {
+            return;
+        }
+        if is_unknown && self.is_asked_for.load(Ordering::Relaxed) {
+            tracing::debug!(%service, "nobody knows it");
+        } else {
             tracing::warn!(%service, %error, "discovery failed; the last known endpoints stay");
         }
-        report.error = Some(error);
     }
 }
 
@@ -188,6 +243,11 @@ impl Report {
     /// How long ago discovery told endpoints, if it ever did.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.heard.map(|heard| heard.elapsed())
+    }
+
+    /// How long nobody has known the service, if that is what discovery says.
+    pub(crate) fn unknown_for(&self) -> Option<Duration> {
+        self.unknown_since.map(|since| since.elapsed())
     }
 }
 

@@ -64,6 +64,16 @@ impl StateDirectory {
         }
     }
 
+    /// Keeps nothing of a service any more. What goes wrong is logged.
+    pub(crate) fn remove(&self, service: &ServiceName) {
+        match std::fs::remove_file(self.path(service)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%service, %error, "endpoints of before cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
     fn path(&self, service: &ServiceName) -> PathBuf {
         // FNV-1a: the same in every version of the program.
         let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
@@ -123,7 +133,11 @@ mod tests {
             .collect();
         state.save(&one, &endpoints);
         state.save(&one, &endpoints);
-        assert_eq!(state.load(&one), Some(endpoints));
+        assert_eq!(state.load(&one), Some(endpoints.clone()));
+        state.remove(&one);
+        state.remove(&one);
+        assert_eq!(state.load(&one), None);
+        state.save(&one, &endpoints);
         assert_eq!(state.load(&other), None);
         // Another service under this name, and half a file.
         std::fs::copy(state.path(&one), state.path(&other)).unwrap();

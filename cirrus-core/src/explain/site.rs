@@ -7,7 +7,7 @@ use super::question::Question;
 use super::report::{ExplainedPolicy, ExplainedRoute, Explanation, Refused};
 use crate::body::Request;
 use crate::cache::{Lookup, Passage};
-use crate::config::{OriginConfig, RouteConfig, Site, SiteConfig, Snapshot};
+use crate::config::{OriginConfig, RouteConfig, Site, SiteConfig, Snapshot, SplitConfig};
 use crate::downstream::{Connection, hygiene};
 use crate::error::{Error, Kind};
 use crate::middleware::seen_path;
@@ -98,7 +98,7 @@ impl Seen {
             .as_ref()
             .map(|route| route.action.clone());
         let action = action.unwrap_or_default();
-        if route.is_some_and(|route| route.origin.is_empty() && route.cluster.is_none()) {
+        if route.is_some_and(RouteConfig::answers_here) {
             self.explanation.verdict = format!("answered here: {action}");
             return;
         }
@@ -133,8 +133,8 @@ fn explained(site: &SiteConfig, route: Option<(usize, &RouteConfig)>) -> Explain
         index: route.map(|(index, _)| index),
         path: route.map_or("*".to_owned(), |(_, route)| route.path.to_string()),
         action: match route {
-            Some((_, route)) => action(route),
-            None => upstream(site.cluster.as_deref(), &site.origin),
+            Some((_, route)) if !route.inherits() => action(route),
+            _ => upstream(site.cluster.as_deref(), &site.origin),
         },
     }
 }
@@ -148,9 +148,19 @@ fn action(route: &RouteConfig) -> String {
         format!("files {}", files.directory.display())
     } else if route.consul_gateway.is_some() {
         "consul_gateway".to_owned()
+    } else if !route.split.is_empty() {
+        split(&route.split)
     } else {
         upstream(route.cluster.as_deref(), &route.origin)
     }
+}
+
+fn split(parts: &[SplitConfig]) -> String {
+    let parts = parts.iter();
+    let parts: Vec<_> = parts
+        .map(|part| format!("{} ({})", part.cluster, part.weight))
+        .collect();
+    format!("split {}", parts.join(", "))
 }
 
 fn upstream(cluster: Option<&str>, origins: &[OriginConfig]) -> String {

@@ -9,6 +9,7 @@ use super::passive::Cause;
 use super::rules::Watching;
 use super::tally::Counts;
 use crate::server::{Drain, Engine, Tasks};
+use crate::upstream::gateway::Gateway;
 use crate::upstream::{Backend, Cluster};
 
 /// How often everything is looked through. News are looked at at once; this finds what nobody told.
@@ -22,6 +23,8 @@ pub(crate) struct Guard {
     means: Means,
     /// Of the revision in force.
     clusters: Vec<Arc<Cluster>>,
+    /// Whether some gateway's clusters are watched, which come and go without a revision.
+    has_gateways: bool,
     revision: u64,
 }
 
@@ -37,6 +40,7 @@ impl Guard {
         Self {
             means,
             clusters: Vec::new(),
+            has_gateways: false,
             revision: 0,
         }
     }
@@ -67,7 +71,8 @@ impl Guard {
         let snapshot = self.means.engine.live.now();
         if snapshot.revision != self.revision {
             self.revision = snapshot.revision;
-            let all = snapshot.all_clusters();
+            self.has_gateways = snapshot.gateways().any(Gateway::is_watched);
+            let all = snapshot.written_clusters();
             let (watched, other): (Vec<_>, Vec<_>) = all
                 .cloned()
                 .partition(|cluster| cluster.rules.watching.is_some());
@@ -75,7 +80,12 @@ impl Guard {
             other.iter().for_each(|cluster| release(cluster));
             self.clusters = watched;
         }
-        for cluster in &self.clusters {
+        let mut found = Vec::new();
+        if self.has_gateways {
+            let gateways = snapshot.gateways().filter(|gateway| gateway.is_watched());
+            found.extend(gateways.flat_map(Gateway::clusters));
+        }
+        for cluster in self.clusters.iter().chain(&found) {
             if let Some(watching) = &cluster.rules.watching {
                 self.cluster(cluster, watching, whole);
             }

@@ -1,5 +1,7 @@
 //! Everything that is counted, as OpenMetrics text.
 
+use std::collections::BTreeMap;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
@@ -27,6 +29,9 @@ pub(crate) fn render(state: &State) -> String {
     text
 }
 
+/// Services of gateways that are shown one by one: there may be a hundred thousand, named by clients.
+pub(super) const MAX_FOUND: usize = 500;
+
 /// Everything at one moment: a collector must own what it shows.
 #[derive(Debug)]
 struct Snapshot {
@@ -34,6 +39,8 @@ struct Snapshot {
     requests: Vec<(String, usize, usize, u64)>,
     bytes: Vec<(String, u64)>,
     clusters: Vec<(String, usize, usize, Option<Report>)>,
+    /// By what is known of them.
+    gateway_services: BTreeMap<&'static str, usize>,
     durations: Vec<Histogram>,
     access_refused: Vec<(&'static str, u64)>,
     retries: Vec<(&'static str, u64)>,
@@ -74,7 +81,7 @@ impl Snapshot {
                 .map(|(class, cache, count)| (site.name.to_string(), class, cache, count))
         });
         let live = engine.live.now();
-        let clusters = live.all_clusters().map(|cluster| {
+        let clusters = live.some_clusters(MAX_FOUND).map(|cluster| {
             let (all, up) = cluster.count();
             (cluster.name.to_string(), up, all - up, cluster.discovery())
         });
@@ -86,6 +93,7 @@ impl Snapshot {
                 .map(|site| (site.name.to_string(), site.bytes()))
                 .collect(),
             clusters: clusters.collect(),
+            gateway_services: gateway_services(state),
             access_refused: access_refused(state),
             retries: retries(state),
             purges: purges(state),
@@ -244,6 +252,15 @@ fn retries(state: &State) -> Vec<(&'static str, u64)> {
         .to_vec()
 }
 
+fn gateway_services(state: &State) -> BTreeMap<&'static str, usize> {
+    let live = state.engine.live.now();
+    let mut services = BTreeMap::new();
+    for (word, count) in live.gateways().flat_map(|gateway| gateway.counts()) {
+        *services.entry(word).or_default() += count;
+    }
+    services
+}
+
 fn access_refused(state: &State) -> Vec<(&'static str, u64)> {
     let sum = |reason: Reason| {
         let cells = state.engine.cells.iter();
@@ -363,6 +380,11 @@ impl Scrape {
                 let labels = [("cluster", cluster.clone()), ("state", state.to_owned())];
                 one(&mut endpoints, &labels, ConstGauge::new(*count as u64))?;
             }
+        }
+        let mut services = describe(encoder, names::GATEWAY_SERVICES, MetricType::Gauge)?;
+        for (state, count) in &self.0.gateway_services {
+            let labels = [("state", (*state).to_owned())];
+            one(&mut services, &labels, ConstGauge::new(*count as u64))?;
         }
         self.discovery(encoder)
     }

@@ -5,7 +5,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::exposition::{describe, one};
+use super::exposition::{MAX_FOUND, describe, one};
 use super::names;
 use crate::health::{Cause, Checks};
 use crate::server::Engine;
@@ -32,7 +32,7 @@ impl Health {
         let checks: &Checks = &engine.checks;
         let (mut clusters, mut endpoints) = (Vec::new(), Vec::new());
         let live = engine.live.now();
-        let watched = live.all_clusters();
+        let watched = live.some_clusters(MAX_FOUND);
         for cluster in watched.filter(|cluster| cluster.rules.watching.is_some()) {
             let name = cluster.name.to_string();
             let open = cluster.breaker().map(|breaker| breaker.state() == "open");

@@ -64,6 +64,7 @@ metrics! {
     UPSTREAM_STREAMS = "cirrus_upstream_http2_streams", "Requests sent to origins over HTTP/2.";
     UPSTREAM_RESETS = "cirrus_upstream_http2_resets", "Requests over HTTP/2 that the origin refused or reset before its response.";
     ENDPOINTS = "cirrus_cluster_endpoints", "Endpoints by cluster and state (up, out).";
+    GATEWAY_SERVICES = "cirrus_gateway_services", "Services that gateways follow, by state (known, unknown, asking, failed).";
     DISCOVERY_ERRORS = "cirrus_discovery_errors", "Errors of the watch on a cluster's service, by cluster.";
     DISCOVERY_FAILING = "cirrus_discovery_failing", "1 while discovery's last word on a cluster's service was an error, by cluster.";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";

@@ -230,7 +230,8 @@ impl Builder {
 
     async fn parts(self, workers: Option<usize>) -> Result<Parts, StartError> {
         let (tasks, background) = (Tasks::default(), Drain::default());
-        let mut abilities = Abilities::new(false, self.certs.is_some());
+        let abilities = Abilities::new(false, self.certs.is_some());
+        let mut abilities = abilities.with_probes(self.probes.keys().cloned());
         if let Some(discovery) = &self.discovery {
             abilities = abilities.with_discovery(Arc::clone(discovery));
         }

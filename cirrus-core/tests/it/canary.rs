@@ -164,3 +164,24 @@ async fn only_a_share_is_copied() {
     let copies = metric(&proxy, "cirrus_mirrored_requests_total").await;
     assert!((20.0..80.0).contains(&copies), "{copies}");
 }
+
+/// A split route asks an origin: it can rewrite, and is told as what it is.
+#[tokio::test]
+async fn a_split_is_explained_and_can_rewrite() {
+    let origins = origins(2).await;
+    let config = format!(
+        "[admin]\naddress = \"127.0.0.1:0\"\nopen = true\n{}\
+         path = \"/new/*\"\nrewrite = {{ strip_prefix = \"/new\" }}\n",
+        split(&origins, [9, 1], "random")
+    );
+    let proxy = proxy::new(&config).run().await;
+    let mut client = Client::to(proxy.address());
+    assert_eq!(client.get("/new/a").await.status, 200);
+    let asked = origins.iter().flat_map(|origin| origin.asked());
+    let targets: Vec<_> = asked.map(|asked| asked.target).collect();
+    assert_eq!(targets, ["/a"]);
+    let mut admin = Client::to(proxy.admin()).host("localhost");
+    let told = admin.get("/api/v1/explain?url=http://a/new/a").await;
+    let wanted = "answered by split v0 (9), v1 (1)";
+    assert!(told.text().contains(wanted), "{}", told.text());
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cirrus_core::Updates;
 use cirrus_core::discovery::{Discovery, Endpoint, Endpoints, ServiceName, UnknownService};
-use cirrus_core::testing::{Client, Origin, RunningOrigin, proxy, reply};
+use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, proxy, reply};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -205,4 +205,121 @@ async fn allow_and_deny_are_about_services() {
         assert_eq!(client.get(path).await.status, status, "{path}");
     }
     assert_eq!(book.watched().len(), 1, "nobody asked about the others");
+}
+
+async fn told(proxy: &proxy::Running, path: &str) -> serde_json::Value {
+    let answer = Client::to(proxy.admin()).host("localhost").get(path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    serde_json::from_str(answer.text()).unwrap()
+}
+
+async fn metrics(proxy: &proxy::Running) -> String {
+    let mut admin = Client::to(proxy.admin()).host("localhost");
+    admin.get("/metrics").await.text().to_owned()
+}
+
+const KNOWN: &str = "gateway */svc/ consul://dc1/known";
+const KNOWN_PATH: &str = "/api/v1/clusters/gateway%20*%2Fsvc%2F%20consul:%2F%2Fdc1%2Fknown";
+
+#[tokio::test]
+async fn what_it_has_found_is_shown_and_what_nobody_knows_is_only_counted() {
+    let (origin, _book, proxy) = started("").await;
+    let mut client = Client::to(proxy.address());
+    assert_eq!(client.get("/svc/dc1/known/x").await.status, 200);
+    assert_eq!(client.get("/svc/dc1/lost/x").await.status, 404);
+    let listed = told(&proxy, "/api/v1/clusters").await;
+    let listed = listed["clusters"].as_array().unwrap();
+    let names: Vec<_> = listed.iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, [KNOWN]);
+    assert_eq!(listed[0]["service"], "consul://dc1/known");
+    let known = told(&proxy, KNOWN_PATH).await;
+    assert_eq!((&known["endpoints"][0]["url"]), &origin.url());
+    assert_eq!(known["endpoints"][0]["up"], true);
+    let status = told(&proxy, "/api/v1/status").await;
+    assert_eq!(status["clusters"][0]["discovery"]["restored"], false);
+    let metrics = metrics(&proxy).await;
+    for line in [
+        format!("cirrus_cluster_endpoints{{cluster=\"{KNOWN}\",state=\"up\"}} 1"),
+        format!("cirrus_discovery_failing{{cluster=\"{KNOWN}\"}} 0"),
+        "cirrus_gateway_services{state=\"known\"} 1".to_owned(),
+        "cirrus_gateway_services{state=\"unknown\"} 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    }
+    assert!(!metrics.contains("lost"), "names of clients' making");
+}
+
+#[tokio::test]
+async fn a_cluster_and_two_gateways_share_one_watch() {
+    let origin = echo().await;
+    let book = Book::of(&origin);
+    let discovery = book.clone();
+    let config = "[[cluster]]\nname = \"named\"\nservice = \"consul://dc1/known\"\n\
+        [[site]]\nhosts = [\"*\"]\ncluster = \"named\"\n\
+        [[site.route]]\npath = \"/a/*\"\nconsul_gateway = {}\n\
+        [[site.route]]\npath = \"/b/*\"\nconsul_gateway = { pool = 1 }\n";
+    let proxy = proxy::new(config).with(|builder| builder.discovery(discovery));
+    let proxy = proxy.run().await;
+    let mut client = Client::to(proxy.address());
+    for (path, seen) in [
+        ("/x", "/x"),
+        ("/a/dc1/known/x", "/x"),
+        ("/b/dc1/known/x", "/x"),
+    ] {
+        assert_eq!(client.get(path).await.text(), seen, "{path}");
+    }
+    assert_eq!(book.watched().values().sum::<usize>(), 1);
+    let listed = told(&proxy, "/api/v1/clusters").await;
+    assert_eq!(listed["clusters"].as_array().unwrap().len(), 3, "{listed}");
+}
+
+#[tokio::test]
+async fn its_endpoints_are_watched_as_those_of_any_cluster() {
+    let origin = Origin::new().get("*", |_| reply("").with_status(500));
+    let origin = origin.run().await;
+    let book = Book::of(&origin);
+    let health = "health = { all = [\"error_rate < 50%\"], min_requests = 5 }";
+    let proxy = proxy::new(&site(health)).with(|builder| builder.discovery(book));
+    let proxy = proxy.run().await;
+    let mut client = Client::to(proxy.address());
+    for _ in 0..10 {
+        client.get("/svc/dc1/known/x").await;
+    }
+    let down = async {
+        while told(&proxy, KNOWN_PATH).await["endpoints"][0]["up"] != false {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, down).await.expect("it is down in time");
+}
+
+#[tokio::test]
+async fn what_it_had_found_is_served_by_the_next_start_while_discovery_is_away() {
+    let origin = echo().await;
+    let book = Book::of(&origin);
+    let directory = tempfile::tempdir().unwrap();
+    let state = format!(
+        "[discovery]\nstate = \"{}\"\n{}",
+        directory.path().display(),
+        site("")
+    );
+    let start = async || {
+        let discovery = book.clone();
+        let proxy = proxy::new(&state).with(|builder| builder.discovery(discovery));
+        proxy.run().await
+    };
+    let before = start().await;
+    let mut client = Client::to(before.address());
+    assert_eq!(client.get("/svc/dc1/known/x").await.status, 200);
+    assert_eq!(client.get("/svc/dc1/lost/x").await.status, 404);
+    before.shutdown().await;
+    let kept = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(kept, 1, "nothing of what nobody knows");
+
+    book.silent.store(true, Ordering::Relaxed);
+    let after = start().await;
+    let mut client = Client::to(after.address());
+    assert_eq!(client.get("/svc/dc1/known/x").await.status, 200);
+    let known = told(&after, "/api/v1/status").await;
+    assert_eq!(known["clusters"][0]["discovery"]["restored"], true);
 }

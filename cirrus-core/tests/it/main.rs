@@ -22,6 +22,7 @@ mod h2_frames;
 mod headers;
 mod health;
 mod http2;
+mod inherited;
 mod limits;
 mod origin_http2;
 mod origin_tls;

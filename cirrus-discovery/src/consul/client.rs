@@ -30,6 +30,9 @@ pub enum ConsulError {
         "`{0}` is no address of Consul: write host:port, http://host:port or https://host:port"
     )]
     Address(String),
+    /// No certificate is for such a name.
+    #[error("`{0}` is no name of a server: write for example \"server.dc1.consul\"")]
+    ServerName(String),
     /// A file cannot be used.
     #[error("cannot use {}: {source}", path.display())]
     File {
@@ -97,10 +100,13 @@ impl Client {
     pub(super) fn new(builder: Builder) -> Result<Self, ConsulError> {
         let bad = || ConsulError::Address(builder.address.clone());
         let address = Address::parse(&builder.address).ok_or_else(bad)?;
+        let bad_name = || {
+            let name = builder.tls.server_name.as_ref();
+            ConsulError::ServerName(name.unwrap_or(&address.host).clone())
+        };
         let tls = match address.tls {
             true => {
-                let name = address.host.trim_matches(['[', ']']).to_owned();
-                let name = ServerName::try_from(name).map_err(|_| bad())?;
+                let name = builder.tls.name(&address.host).ok_or_else(bad_name)?;
                 Some((builder.tls.connector()?, name))
             }
             false => None,

@@ -19,6 +19,7 @@ use cirrus_core::discovery::{Discovery, Endpoints, ServiceName};
 use cirrus_core::{BoxError, Updates};
 use futures_util::stream;
 
+use crate::services::failed;
 use client::Client;
 use tls::TlsFiles;
 use watch::Watch;
@@ -32,6 +33,15 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8500";
 /// instances all fail their checks is known, with nobody there; one without instances, or in a datacentre that Consul
 /// does not know, is an [`UnknownService`](cirrus_core::discovery::UnknownService), as is everything in a Consul that
 /// has lost its data. A record that makes no sense is left out and logged; the others stay.
+///
+/// Of an instance it takes, from the meta values of its service:
+///
+/// * `weight`, 0 to 65535, where 0 takes none; without it Consul's own `Weights`, by whether its checks pass or warn
+/// * `zone`, by which clusters may prefer endpoints near them, and `priority`, 0 to 255, of which the lowest number is
+///   asked first; without them the meta values of its node with the same names
+/// * `scheme` (`http` or `https`) and `sni`, the name asked for in TLS
+///
+/// `near` sorts the endpoints of a set; which of them is asked is a matter of balancing, zones and priorities.
 ///
 /// Each watch has one connection. Clones share their settings.
 ///
@@ -119,11 +129,13 @@ impl Discovery for Consul {
                 Box::pin(stream::unfold(watch, Watch::next))
             }
             // Nothing will ever make sense of it; an end would only be begun again.
-            Err(error) => {
-                let said = stream::once(async move { Err(BoxError::from(error)) });
-                Box::pin(futures_util::StreamExt::chain(said, stream::pending()))
-            }
+            Err(error) => failed(error.into()),
         }
+    }
+
+    fn check(&self, service: &ServiceName) -> Result<(), BoxError> {
+        service.as_str().parse::<ConsulService>()?;
+        Ok(())
     }
 }
 
@@ -157,6 +169,13 @@ impl Builder {
     /// With TLS: PEM files of the certificate shown to Consul, and of its key.
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// With TLS: the name that Consul's certificate must be for, such as `server.dc1.consul`. By default the host of the
+    /// [address](Self::address).
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls.server_name = Some(name.into());
         self
     }
 

@@ -32,7 +32,11 @@ struct Record {
 struct Node {
     #[serde(default)]
     address: String,
+    #[serde(default)]
+    meta: Option<Meta>,
 }
+
+type Meta = HashMap<String, String>;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -41,7 +45,7 @@ struct Instance {
     address: String,
     port: u16,
     #[serde(default)]
-    meta: Option<HashMap<String, String>>,
+    meta: Option<Meta>,
     #[serde(default)]
     weights: Option<Weights>,
 }
@@ -108,11 +112,10 @@ fn endpoint(record: Value, service: &ConsulService) -> Result<Option<Endpoint>, 
         };
         // Sick or well, it must make sense: otherwise it would be noticed only when it is needed.
         let url = record.url(service.tls)?;
-        let endpoint = Endpoint::new(url).with_weight(record.weight(health)?);
-        let endpoint = match record.meta("sni") {
-            Some(sni) => endpoint.with_sni(sni),
-            None => endpoint,
-        };
+        let mut endpoint = Endpoint::new(url).with_weight(record.weight(health)?);
+        endpoint.priority = record.priority()?;
+        endpoint.zone = record.meta_of_place("zone").map(Into::into);
+        endpoint.sni = record.meta("sni").map(Into::into);
         Ok(takes.then_some(endpoint))
     };
     read().map_err(|why: String| (name, why))
@@ -132,8 +135,13 @@ impl Record {
     }
 
     fn meta(&self, key: &str) -> Option<&str> {
-        let value = self.service.meta.as_ref()?.get(key)?;
-        (!value.is_empty()).then_some(value.as_str())
+        value(self.service.meta.as_ref(), key)
+    }
+
+    /// The instance's own word, or else its node's.
+    fn meta_of_place(&self, key: &str) -> Option<&str> {
+        self.meta(key)
+            .or_else(|| value(self.node.meta.as_ref(), key))
     }
 
     /// Its own address goes before its node's.
@@ -160,6 +168,14 @@ impl Record {
         url.parse().map_err(|error| format!("{url}: {error}"))
     }
 
+    fn priority(&self) -> Result<u8, String> {
+        let Some(priority) = self.meta_of_place("priority") else {
+            return Ok(0);
+        };
+        let bad = |_| format!("its priority is {priority}, not 0 to 255");
+        priority.parse().map_err(bad)
+    }
+
     /// What its meta value `weight` says, or else what Consul has for its health.
     fn weight(&self, health: Health) -> Result<u16, String> {
         if let Some(weight) = self.meta("weight") {
@@ -173,6 +189,11 @@ impl Record {
         };
         Ok(u16::try_from(weight).unwrap_or(u16::MAX))
     }
+}
+
+fn value<'m>(meta: Option<&'m Meta>, key: &str) -> Option<&'m str> {
+    let value = meta?.get(key)?;
+    (!value.is_empty()).then_some(value.as_str())
 }
 
 #[cfg(test)]
@@ -228,6 +249,27 @@ mod tests {
             known(json!([instance(2, "passing")]), "x?scheme=https"),
             [("https://10.0.0.1:2".to_owned(), 5)]
         );
+    }
+
+    #[test]
+    fn zone_and_priority_are_the_instances_or_its_nodes() {
+        let mut of_node = instance(1, "passing");
+        of_node["Node"]["Meta"] = json!({ "zone": "a", "priority": "1", "weight": "9" });
+        let mut own = of_node.clone();
+        own["Service"]["Port"] = json!(2);
+        own["Service"]["Meta"] = json!({ "zone": "b", "priority": "2" });
+        let mut bad = of_node.clone();
+        bad["Service"]["Port"] = json!(3);
+        bad["Service"]["Meta"] = json!({ "priority": "256" });
+        let plain = instance(4, "passing");
+        let body = json!([of_node, own, bad, plain]).to_string();
+        let Ok(Said::Known(endpoints)) = read(body.as_bytes(), &"x".parse().unwrap()) else {
+            panic!("known");
+        };
+        let place = |one: &Endpoint| (one.url.port(), one.zone.clone(), one.priority, one.weight);
+        let places: Vec<_> = endpoints.iter().map(place).collect();
+        let (a, b) = (Some("a".into()), Some("b".into()));
+        assert_eq!(places, [(1, a, 1, 5), (2, b, 2, 5), (4, None, 0, 5)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 ///
 /// * `tag`: only instances with this tag; more than once: with all of them
 /// * `filter`: only instances for which [Consul's expression](https://developer.hashicorp.com/consul/api-docs/features/filtering) holds
-/// * `near`: a node's name, or `_agent`: nearest first
+/// * `near`: a node's name, or `_agent`: nearest first; that is only the order in which they are listed
 /// * `ns`, `partition`: of Consul Enterprise
 /// * `passing`: `only` (the default): all checks pass; `warning`: checks may warn too
 /// * `scheme`: `http` (the default) or `https`; the service's own meta value `scheme` goes before it

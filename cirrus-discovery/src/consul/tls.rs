@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::TlsConnector;
@@ -18,11 +18,20 @@ pub(super) struct TlsFiles {
     pub(super) ca: Option<PathBuf>,
     /// Certificate and key.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
+    /// The name that Consul's certificate must be for, if not its address.
+    pub(super) server_name: Option<String>,
 }
 
 // === impl TlsFiles ===
 
 impl TlsFiles {
+    /// The name that the certificate of the Consul at `host` must be for. `None` if it can be for none.
+    pub(super) fn name(&self, host: &str) -> Option<ServerName<'static>> {
+        let name = self.server_name.as_deref();
+        let name = name.unwrap_or(host.trim_matches(['[', ']']));
+        ServerName::try_from(name.to_owned()).ok()
+    }
+
     /// Reads the files.
     pub(super) fn connector(&self) -> Result<TlsConnector, ConsulError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

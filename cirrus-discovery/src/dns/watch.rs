@@ -137,31 +137,17 @@ impl Watch {
         resolver: &TokioResolver,
         targets: &[Target],
     ) -> Result<Found<Endpoint>, NoAnswer> {
-        let lookups = targets.iter().map(|target| {
-            let (resolver, name) = (resolver.clone(), Arc::clone(&target.name));
-            async move { locate(&resolver, &name).await }.boxed()
-        });
-        let lookups: Vec<BoxFuture<'static, _>> = lookups.collect();
-        let lookups: Vec<_> = stream::iter(lookups).buffered(AT_ONCE).collect().await;
-        let factor = match targets.iter().any(|target| target.weight == 0) {
-            true => SPREAD,
-            false => 1,
-        };
         let mut all = Found {
             records: Vec::new(),
             ttl: Duration::MAX,
         };
         let mut failure = None;
-        for (target, found) in targets.iter().zip(lookups) {
+        for (target, found) in targets.iter().zip(lookups(resolver, targets).await) {
             match self.located(&target.name, found) {
                 Ok(located) => {
                     all.ttl = all.ttl.min(located.ttl);
-                    let weight = target.weight.saturating_mul(factor).max(1);
-                    let endpoints = located.addresses.into_iter().filter_map(|address| {
-                        let endpoint = self.question.endpoint(address, target.port, &target.name);
-                        endpoint.map(|endpoint| endpoint.with_weight(weight))
-                    });
-                    all.records.extend(endpoints);
+                    let weight = target.weight.saturating_mul(factor(targets)).max(1);
+                    all.records.extend(self.endpoints(target, located, weight));
                 }
                 Err(why) => {
                     tracing::debug!(%why, "a target is left out");
@@ -178,6 +164,18 @@ impl Watch {
             }
             None => Ok(all),
         }
+    }
+
+    fn endpoints(
+        &self,
+        target: &Target,
+        located: Located,
+        weight: u16,
+    ) -> impl Iterator<Item = Endpoint> {
+        let addresses = located.addresses.into_iter();
+        let endpoint = |address| self.question.endpoint(address, target.port, &target.name);
+        let endpoints = addresses.filter_map(endpoint);
+        endpoints.map(move |endpoint| endpoint.with_weight(weight))
     }
 
     /// Both families together. One that could not be asked for stays as it was.
@@ -224,4 +222,22 @@ async fn locate(resolver: &TokioResolver, name: &Arc<str>) -> [Answer; 2] {
     )
     .await;
     [(RecordType::A, four), (RecordType::AAAA, six)]
+}
+
+/// Every target's answers, in their order.
+async fn lookups(resolver: &TokioResolver, targets: &[Target]) -> Vec<[Answer; 2]> {
+    let lookups = targets.iter().map(|target| {
+        let (resolver, name) = (resolver.clone(), Arc::clone(&target.name));
+        async move { locate(&resolver, &name).await }.boxed()
+    });
+    let lookups: Vec<BoxFuture<'static, _>> = lookups.collect();
+    stream::iter(lookups).buffered(AT_ONCE).collect().await
+}
+
+/// What the weights of these are multiplied with.
+fn factor(targets: &[Target]) -> u16 {
+    match targets.iter().any(|target| target.weight == 0) {
+        true => SPREAD,
+        false => 1,
+    }
 }

@@ -55,6 +55,24 @@ impl Program {
         timeout(PATIENCE, said).await.expect("it listens in time")
     }
 
+    /// Waits for a line of its log with this text.
+    pub(crate) async fn says(&mut self, text: &str) {
+        let said = async {
+            loop {
+                let line = self.log.next_line().await.unwrap().expect("it still runs");
+                if line.contains(text) {
+                    break;
+                }
+            }
+        };
+        timeout(PATIENCE, said).await.expect("it says so in time");
+    }
+
+    /// Ends it at once, and waits until it has.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// A client of the next address.
     pub(crate) async fn client(&mut self) -> Client {
         Client::to(self.address().await)

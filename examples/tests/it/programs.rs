@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, certs, reply};
+use cirrus_core::testing::process::ConsulServer;
+use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, certs, ports, reply};
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -197,4 +198,85 @@ async fn custom_probe_asks_in_its_own_protocol() {
     assert_eq!(line, "STATUS\n");
     writer.write_all(b"READY\n").await.unwrap();
     assert_eq!(client.get("/").await.text(), "page");
+}
+
+#[tokio::test]
+async fn consul_gateway_serves_what_consul_knows() {
+    let (one, two) = (named("one").await, named("two").await);
+    let consul = ConsulServer::start("dc1");
+    consul.register("first", &one.address().to_string(), "passing");
+    let address = consul.address().to_string();
+    let mut program = Program::start("consul_gateway", &[&address, ANY]);
+    let mut client = program.client().await;
+    assert_eq!(client.get("/dc1/first/a").await.text(), "one");
+    assert_eq!(client.get("/dc1/consul/").await.status, 404);
+    assert_eq!(client.get("/dc1/second/").await.status, 404);
+    consul.register("second", &two.address().to_string(), "passing");
+    until(&mut client, "/dc1/second/a", "two").await;
+}
+
+#[tokio::test]
+async fn dynamic_registry_asks_whoever_announces_itself() {
+    let (one, two) = (named("one").await, named("two").await);
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("registry.json");
+    let (file, admin) = (file.to_str().unwrap(), ports::free());
+    let arguments = [ANY, &admin.to_string(), file];
+    let start = || Program::start("dynamic_registry", &arguments);
+    let mut program = start();
+    let mut client = program.client().await;
+    let mut admin = Client::to(admin).host("localhost");
+    assert_eq!(client.get("/").await.status, 503);
+    let at = "/api/v1/registry/web/endpoints/blue";
+    let url = format!("\"{}\"", one.url());
+    let put = admin.ask("PUT", at, "", url.as_bytes()).await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    until(&mut client, "/", "one").await;
+    let port = two.address().port();
+    let add = format!("/add?no=2&ip=127.0.0.1&port={port}");
+    assert_eq!(admin.get(&add).await.status, 200);
+    until(&mut client, "/", "two").await;
+    let got = admin.get("/get?no=2").await;
+    assert_eq!(got.text(), format!("127.0.0.1:{port}\n"));
+    assert_eq!(admin.ask("DELETE", at, "", b"").await.status, 200);
+    // The next one begins with what this one was told.
+    program.kill().await;
+    let mut program = start();
+    let mut client = program.client().await;
+    until(&mut client, "/", "two").await;
+}
+
+#[tokio::test]
+async fn canary_moves_users_and_never_back() {
+    let (old, new) = (named("old").await, named("new").await);
+    let mut program = Program::start("canary", &[&old.url(), &new.url(), ANY]);
+    let mut client = program.client().await;
+    let mut before = users_of_the_new(&mut client).await;
+    assert!((1..40).contains(&before.len()), "5 of 100: {before:?}");
+    for share in ["60", "100"] {
+        program.type_line(share).await;
+        program.says("a new configuration is in force").await;
+        let moved = users_of_the_new(&mut client).await;
+        assert!(before.iter().all(|user| moved.contains(user)), "{share}");
+        before = moved;
+    }
+    assert_eq!(before.len(), 200);
+    program.type_line("0").await;
+    program.says("a new configuration is in force").await;
+    assert!(users_of_the_new(&mut client).await.is_empty());
+    let tester = client.ask("GET", "/", "X-Version: new\r\n", b"").await;
+    assert_eq!(tester.text(), "new");
+    program.ends_with_its_input().await;
+}
+
+/// Which of two hundred users get the new version.
+async fn users_of_the_new(client: &mut Client) -> Vec<u32> {
+    let mut users = Vec::new();
+    for user in 0..200 {
+        let cookie = format!("Cookie: user={user}\r\n");
+        if client.ask("GET", "/", &cookie, b"").await.text() == "new" {
+            users.push(user);
+        }
+    }
+    users
 }

@@ -47,6 +47,7 @@ pub(super) fn clusters(config: &Config, abilities: &Abilities, faults: &mut Faul
             health: &cluster.health,
             checks: &cluster.check,
             allow_scripts: config.server.allow_scripts,
+            probes: abilities.probes.as_deref(),
             path: &path,
         };
         watched.run(faults);

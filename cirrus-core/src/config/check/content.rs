@@ -41,7 +41,7 @@ impl SiteCheck<'_> {
 
     /// What only a route can have, or have wrong.
     pub(super) fn route_content(&mut self, field: &str, route: &RouteConfig) {
-        let has_origin = route.cluster.is_some() || !route.origin.is_empty();
+        let has_origin = !route.answers_here() && route.consul_gateway.is_none();
         let is_gateway = route.consul_gateway.is_some();
         let nowhere = "this changes what an origin is asked for, and the route asks none: it needs `origin` or `cluster`";
         if route.request_headers.is_some() && !has_origin && !is_gateway {

@@ -1,5 +1,7 @@
 //! Gateways: with something to find services by, and room for their names in a path.
 
+use rustls::pki_types::ServerName;
+
 use super::Abilities;
 use super::site::SiteCheck;
 use super::upstream_tls::upstream_tls;
@@ -32,6 +34,11 @@ pub(super) fn consul(config: &Config, abilities: &Abilities, faults: &mut Faults
         if consul.certificate.is_some() != consul.key.is_some() {
             let message = "`certificate` and `key` go together";
             faults.error("consul", None, message);
+        }
+        let name = consul.server_name.as_deref();
+        if let Some(name) = name.filter(|name| ServerName::try_from(*name).is_err()) {
+            let message = "not a name: write for example \"server.dc1.consul\"";
+            faults.error("consul.server_name", Some(name.to_owned()), message);
         }
     }
     if abilities.discovery {

@@ -13,6 +13,8 @@ pub(super) struct WatchCheck<'a> {
     pub(super) checks: &'a [CheckConfig],
     /// `server.allow_scripts`.
     pub(super) allow_scripts: bool,
+    /// The program's own, if that is known.
+    pub(super) probes: Option<&'a [String]>,
     pub(super) path: &'a str,
 }
 
@@ -92,6 +94,11 @@ impl WatchCheck<'_> {
                 "goes with `kind = \"custom\"`, which needs it",
             );
         }
+        if let (Some(name), Some(known)) = (&check.probe, self.probes)
+            && !known.contains(name)
+        {
+            fault("probe", Some(name.clone()), &no_probe(known));
+        }
         if check.kind == CheckKind::Script {
             if check.command.is_empty() {
                 fault(
@@ -122,6 +129,14 @@ impl WatchCheck<'_> {
         if let Some(wanted) = &check.body {
             body(wanted, &mut fault);
         }
+    }
+}
+
+fn no_probe(known: &[String]) -> String {
+    match known {
+        [] => "this program has no probes of its own: they are registered with `Server::builder().probe(name, probe)`"
+            .to_owned(),
+        _ => format!("this program has no probe of this name; it has: {}", known.join(", ")),
     }
 }
 
@@ -197,6 +212,29 @@ mod tests {
         ] {
             assert!(faults(text).contains(fault), "{text}: {}", faults(text));
         }
+    }
+
+    #[test]
+    fn probes_are_those_of_the_program() {
+        let text = "[[cluster]]\nname = \"a\"\norigin = [{ url = \"http://127.0.0.1:1\" }]\n\
+            check = [{ kind = \"custom\", probe = \"qeue\" }]\n\
+            [[site]]\nhosts = [\"*\"]\norigin = [{ url = \"http://127.0.0.1:1\" }]\n\
+            check = [{ kind = \"custom\", probe = \"queue\" }]\n";
+        let (config, _) = Config::parse(text, Format::Toml).unwrap();
+        let told = |abilities| check(&config, abilities).to_string();
+        assert_eq!(
+            told(Abilities::default()),
+            "",
+            "nobody says which there are"
+        );
+        let some = ["queue", "lines"].map(str::to_owned);
+        let some = told(Abilities::default().with_probes(some));
+        assert!(some.contains("cluster[0].check[0].probe"), "{some}");
+        assert!(some.contains("\"qeue\"") || some.contains("qeue"), "{some}");
+        assert!(some.contains("it has: lines, queue"), "{some}");
+        assert!(!some.contains("site[0]"), "{some}");
+        let none = told(Abilities::default().with_probes([]));
+        assert!(none.contains("site[0].check[0].probe"), "{none}");
     }
 
     #[test]

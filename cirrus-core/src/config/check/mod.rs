@@ -37,6 +37,8 @@ pub struct Abilities {
     pub certificates: bool,
     /// What knows which services may be named.
     services: Option<Arc<dyn Discovery>>,
+    /// The names of its own probes; by default nobody says which there are.
+    probes: Option<Vec<String>>,
 }
 
 // === impl Abilities ===
@@ -49,6 +51,7 @@ impl Abilities {
             discovery,
             certificates,
             services: None,
+            probes: None,
         }
     }
 
@@ -57,6 +60,15 @@ impl Abilities {
     pub fn with_discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = true;
         self.services = Some(discovery);
+        self
+    }
+
+    /// With these probes for checks of `kind = "custom"`, and no others.
+    #[must_use]
+    pub fn with_probes(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_unstable();
+        self.probes = Some(names);
         self
     }
 }
@@ -100,7 +112,7 @@ pub(in crate::config) fn check_after(
     let names = cluster_names(config);
     for (index, site) in config.site.iter().enumerate() {
         if !known.contains(site) {
-            check_site(config, &names, index, &mut faults);
+            check_site(config, &abilities, &names, index, &mut faults);
         }
     }
     if let Some(document) = &config.document.0 {
@@ -114,7 +126,7 @@ pub(in crate::config) fn structure(config: &Config, abilities: &Abilities, fault
     around_sites(config, abilities, faults);
     let names = cluster_names(config);
     for index in 0..config.site.len() {
-        check_site(config, &names, index, faults);
+        check_site(config, abilities, &names, index, faults);
     }
 }
 
@@ -135,9 +147,16 @@ fn cluster_names(config: &Config) -> HashSet<&str> {
         .collect()
 }
 
-fn check_site(config: &Config, names: &HashSet<&str>, index: usize, faults: &mut Faults) {
+fn check_site(
+    config: &Config,
+    abilities: &Abilities,
+    names: &HashSet<&str>,
+    index: usize,
+    faults: &mut Faults,
+) {
     SiteCheck {
         config,
+        abilities,
         names,
         site: &config.site[index],
         path: format!("site[{index}]"),

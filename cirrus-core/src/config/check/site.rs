@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::Abilities;
 use super::access::AccessCheck;
 use super::clusters::{counted, introduced};
 use super::content::Tables;
@@ -34,6 +35,7 @@ pub(super) const OURS: [&str; 10] = [
 /// One site being checked.
 pub(super) struct SiteCheck<'a> {
     pub(super) config: &'a Config,
+    pub(super) abilities: &'a Abilities,
     /// The names of all clusters.
     pub(super) names: &'a HashSet<&'a str>,
     pub(super) site: &'a SiteConfig,
@@ -56,7 +58,7 @@ impl SiteCheck<'_> {
                 "a site has either `origin` or `cluster`, not both",
             );
         }
-        if site.cluster.is_none() && site.origin.is_empty() && site.route.is_empty() {
+        if !site.has_upstream() && site.route.is_empty() {
             self.error("", None, "the site serves nothing: give it at least one `[[site.origin]]`, a `cluster`, or a `[[site.route]]`");
         }
         origins(
@@ -86,6 +88,7 @@ impl SiteCheck<'_> {
             health: &site.health,
             checks: &site.check,
             allow_scripts: self.config.server.allow_scripts,
+            probes: self.abilities.probes.as_deref(),
             path: &self.path,
         };
         watched.run(self.faults);
@@ -155,25 +158,7 @@ impl SiteCheck<'_> {
             let message = "routes see slashes in a row as one: write one";
             self.error(&format!("{field}.path"), Some(path), message);
         }
-        let actions = [
-            ("origin", !route.origin.is_empty()),
-            ("cluster", route.cluster.is_some()),
-            ("split", !route.split.is_empty()),
-            ("redirect", route.redirect.is_some()),
-            ("respond", route.respond.is_some()),
-            ("files", route.files.is_some()),
-            ("consul_gateway", route.consul_gateway.is_some()),
-        ];
-        let given: Vec<_> = actions
-            .iter()
-            .filter(|(_, given)| *given)
-            .map(|(name, _)| *name)
-            .collect();
-        match given[..] {
-            [_] => {}
-            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files`, `consul_gateway`"),
-            _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of the actions named here and remove the others"),
-        }
+        self.action(field, route);
         origins(
             self.config,
             &route.origin,
@@ -207,6 +192,17 @@ impl SiteCheck<'_> {
         );
         self.route_balancing(field, route);
         self.route_content(field, route);
+    }
+
+    /// One thing at the most; with none the route goes where the site does.
+    fn action(&mut self, field: &str, route: &RouteConfig) {
+        let given = route.actions();
+        match given[..] {
+            [_] => {}
+            [] if self.site.has_upstream() => {}
+            [] => self.error(field, None, "the route does nothing: give it one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files`, `consul_gateway`, or its site `origin` or `cluster`"),
+            _ => self.error(field, Some(given.join(", ")), "a route does one thing: keep one of the actions named here and remove the others"),
+        }
     }
 
     fn host_field(&mut self) {
@@ -288,9 +284,8 @@ impl SiteCheck<'_> {
             .route
             .iter()
             .position(|route| matcher(route).covers(&everything));
-        if let Some(index) =
-            whole.filter(|_| self.site.cluster.is_some() || !self.site.origin.is_empty())
-        {
+        let is_asked = self.site.route.iter().any(RouteConfig::inherits);
+        if let Some(index) = whole.filter(|_| self.site.has_upstream() && !is_asked) {
             let field = if self.site.cluster.is_some() {
                 "cluster"
             } else {

@@ -3,18 +3,22 @@
 use super::upstream::limits;
 use super::upstream::tls;
 use crate::config::model::{ConsulGatewayConfig, RouteConfig};
+use crate::health::watching;
 use crate::upstream::gateway::{GatewayRules, Naming};
 use crate::upstream::{Keep, Rules};
 
-/// `owner` is the name of its pool.
+/// `owner` is the name of its pool, `host` the first of its site's.
 pub(super) fn rules(
     config: &ConsulGatewayConfig,
     route: &RouteConfig,
     owner: &str,
+    host: &str,
 ) -> GatewayRules {
     let path = route.path.to_string();
+    let prefix = path.strip_suffix('*').unwrap_or("/");
     GatewayRules {
-        prefix: path.strip_suffix('*').unwrap_or("/").into(),
+        label: format!("{host}{prefix}").into(),
+        prefix: prefix.into(),
         naming: naming(config),
         allow: config.allow.clone(),
         deny: config.deny.clone(),
@@ -35,6 +39,7 @@ pub(super) fn rules(
                 idle_time: config.idle_time.as_duration(),
                 ..Keep::default()
             },
+            watching: watching(&config.health, &[], None),
             ..limits(&config.timeouts, &config.health)
         },
     }

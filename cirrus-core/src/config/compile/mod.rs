@@ -129,6 +129,8 @@ impl Compiler {
             states: &self.states,
             name: Arc::clone(&name),
             used: Vec::new(),
+            default: None,
+            gateways: Vec::new(),
             keyings: keyings(config),
         };
         let shared = Shared::default();
@@ -168,7 +170,7 @@ impl Compiler {
         let unmatched = unmatched
             .policies()
             .around(Stack::new(middleware::Unmatched));
-        let used = parts.used;
+        let (used, gateways) = (parts.used, parts.gateways);
         let (table, _shadowed) = Table::compile(routes);
         let cells = self.sites.of(&name);
         Site {
@@ -177,6 +179,7 @@ impl Compiler {
             unmatched,
             cells,
             clusters: used,
+            gateways,
             config: Arc::clone(config),
         }
     }
@@ -274,19 +277,25 @@ struct SiteParts<'a> {
     states: &'a States,
     name: Arc<str>,
     used: Vec<Arc<Cluster>>,
+    /// The site's own, once somebody needs it.
+    default: Option<Arc<Cluster>>,
+    gateways: Vec<Arc<Gateway>>,
     keyings: Arc<[Keying]>,
 }
 
 // === impl SiteParts ===
 
 impl SiteParts<'_> {
-    /// Where requests go that no route matches.
+    /// Where requests go that no route matches, or whose route says nothing else; one for all of them.
     fn default_cluster(&mut self) -> Option<Arc<Cluster>> {
-        match &self.config.cluster {
-            Some(name) => self.named(name),
-            None => (!self.config.origin.is_empty())
-                .then(|| self.own(&self.name.clone(), &self.config.origin)),
+        if self.default.is_none() {
+            self.default = match &self.config.cluster {
+                Some(name) => self.named(name),
+                None => (!self.config.origin.is_empty())
+                    .then(|| self.own(&self.name.clone(), &self.config.origin)),
+            };
         }
+        self.default.clone()
     }
 
     fn named(&mut self, name: &str) -> Option<Arc<Cluster>> {
@@ -341,6 +350,7 @@ impl SiteParts<'_> {
         let target = if route.split.is_empty() {
             let cluster = match &route.cluster {
                 Some(name) => self.named(name).unwrap_or_else(unchecked),
+                None if route.inherits() => self.default_cluster().unwrap_or_else(unchecked),
                 None => self.own(
                     &format!("{} route {index}", self.name).into(),
                     &route.origin,
@@ -354,15 +364,18 @@ impl SiteParts<'_> {
     }
 
     /// The one in use, if nothing about it has changed.
-    fn gateway(&self, config: &ConsulGatewayConfig, route: &RouteConfig) -> Arc<Gateway> {
+    fn gateway(&mut self, config: &ConsulGatewayConfig, route: &RouteConfig) -> Arc<Gateway> {
         // No other site has this host, and no cluster's name a space.
         let name = format!(
             "gateway {:?} {} {config:?}",
             self.config.hosts.first(),
             route.path
         );
-        let rules = gateway::rules(config, route, &name);
-        self.states.gateways.of(name, || Gateway::new(rules))
+        let host = self.config.hosts.first().map(ToString::to_string);
+        let rules = gateway::rules(config, route, &name, &host.unwrap_or_default());
+        let gateway = self.states.gateways.of(name, || Gateway::new(rules));
+        self.gateways.push(Arc::clone(&gateway));
+        gateway
     }
 
     fn upstream(&self, cache: &SiteCacheConfig, changes: Changes, target: Target) -> Stack {

@@ -18,12 +18,15 @@ pub struct ConsulConfig {
     /// Where an agent listens: `"host:port"`, `"http://host:port"` or `"https://host:port"`. By default what the
     /// environment's `CONSUL_ADDR` says, or else `"127.0.0.1:8500"`.
     pub address: Option<String>,
-    /// The ACL token. Either this or `token_file`, which is better kept from others.
+    /// The ACL token. Either this or `token_file`, which is better kept from others. Without both, the environment's
+    /// `CONSUL_HTTP_TOKEN` or `CONSUL_HTTP_TOKEN_FILE`.
     pub token: Option<String>,
     /// A file with the ACL token. Relative paths start at the configuration file.
     pub token_file: Option<PathBuf>,
     /// A PEM file of the only authorities believed with `https`. By default the system's trusted roots.
     pub ca: Option<PathBuf>,
+    /// The name that Consul's certificate must be for, such as `"server.dc1.consul"`. By default the host of `address`.
+    pub server_name: Option<String>,
     /// A PEM file with the certificate shown to Consul, its chain behind it. Goes with `key`.
     pub certificate: Option<PathBuf>,
     /// A PEM file with the key of `certificate`.

@@ -31,9 +31,10 @@ pub struct SiteConfig {
     pub hosts: Vec<HostPattern>,
     /// The name in metrics and logs. By default the first of `hosts`.
     pub name: Option<String>,
-    /// Where requests go that no route matches. Either these, or `cluster`, or neither (404).
+    /// Where requests go that no route matches, and those of routes that name nothing else. Either these, or `cluster`, or
+    /// neither (404).
     pub origin: Vec<OriginConfig>,
-    /// The named cluster where requests go that no route matches.
+    /// The named cluster where these requests go.
     pub cluster: Option<String>,
     /// Whether and how responses are cached.
     pub cache: SiteCacheConfig,
@@ -161,8 +162,8 @@ pub enum SetCookie {
     Keep,
 }
 
-/// A match and what is done. Give exactly one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files` and
-/// `consul_gateway`.
+/// A match and what is done: one of `origin`, `cluster`, `split`, `redirect`, `respond`, `files` and `consul_gateway`.
+/// A route with none of them sends requests where the site does, to its own `origin` or `cluster`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -301,6 +302,44 @@ pub struct RespondConfig {
 pub struct FilesConfig {
     /// The directory. Relative paths start at the configuration file.
     pub directory: PathBuf,
+}
+
+// === impl SiteConfig ===
+
+impl SiteConfig {
+    /// Whether requests have somewhere to go whose route names nothing.
+    pub(crate) fn has_upstream(&self) -> bool {
+        self.cluster.is_some() || !self.origin.is_empty()
+    }
+}
+
+// === impl RouteConfig ===
+
+impl RouteConfig {
+    /// The names of what it does; more than one is a fault.
+    pub(crate) fn actions(&self) -> Vec<&'static str> {
+        let actions = [
+            ("origin", !self.origin.is_empty()),
+            ("cluster", self.cluster.is_some()),
+            ("split", !self.split.is_empty()),
+            ("redirect", self.redirect.is_some()),
+            ("respond", self.respond.is_some()),
+            ("files", self.files.is_some()),
+            ("consul_gateway", self.consul_gateway.is_some()),
+        ];
+        let given = actions.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| name).collect()
+    }
+
+    /// It names nothing of its own: its requests go where the site's do.
+    pub(crate) fn inherits(&self) -> bool {
+        self.actions().is_empty()
+    }
+
+    /// No origin is asked.
+    pub(crate) fn answers_here(&self) -> bool {
+        self.redirect.is_some() || self.respond.is_some() || self.files.is_some()
+    }
 }
 
 // === defaults ===

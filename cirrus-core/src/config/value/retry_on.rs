@@ -35,7 +35,7 @@ pub enum HedgeAfter {
 
 written_as_text!(
     RetryOn,
-    title: "reason to try again",
+    title: "retry reason",
     expected: "a reason to try again: \"connect\", \"reset\", \"timeout\", or a status such as \"503\" or \"5xx\"",
     pattern: "^(connect|reset|timeout|[45]xx|[45][0-9][0-9])$",
     example: "connect"

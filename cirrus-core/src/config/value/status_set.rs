@@ -89,7 +89,7 @@ impl JsonSchema for StatusSet {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "title": "statuses",
+            "title": "status pattern",
             "description": "One status code, or all of a class.",
             "pattern": "^([2-5]xx|[2-5][0-9][0-9])$",
             "examples": ["404", "5xx"],

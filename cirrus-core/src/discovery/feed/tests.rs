@@ -154,3 +154,44 @@ async fn what_was_known_is_there_at_the_next_start() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!feed.report().is_restored);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_knows_is_told_from_what_fails_and_since_when() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let feed = feeds.follow_asked_for(&name("a")).await;
+    let mut reports = feed.reports();
+    settle().await;
+    let unknown = || Err(UnknownService::new(name("a")).into());
+    source.say(unknown());
+    reports.changed().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    source.say(unknown());
+    reports.changed().await.unwrap();
+    let time = reports.borrow().unknown_for().unwrap();
+    assert!(time >= Duration::from_secs(3), "since it was first said");
+    source.say(Err("broken".into()));
+    reports.changed().await.unwrap();
+    assert_eq!(reports.borrow().unknown_for(), None);
+    source.say(Ok(one(1)));
+    reports.changed().await.unwrap();
+    assert_eq!(*feed.subscribe().borrow(), Some(one(1)));
+    assert_eq!(reports.borrow().error, None);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_not_there_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDirectory::open(directory.path()).unwrap();
+    state.save(&name("a"), &one(1));
+    let (feeds, _drain) = feeds(&Arc::new(Counted::default()), Some(state));
+    let feed = feeds.follow_asked_for(&name("a")).await;
+    assert_eq!(*feed.subscribe().borrow(), Some(one(1)));
+    feeds.forget(&name("a")).await;
+    let kept = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(kept, 1, "somebody follows it");
+    drop(feed);
+    feeds.forget(&name("a")).await;
+    let feed = feeds.follow_asked_for(&name("a")).await;
+    assert_eq!(*feed.subscribe().borrow(), None);
+}

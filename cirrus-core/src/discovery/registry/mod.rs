@@ -1,6 +1,7 @@
 //! A live table of endpoints: operators and programs put them in and take them out.
 
 mod file;
+mod lock;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::file::Content;
-use super::{Discovery, Endpoint, Endpoints, ServiceName};
+use self::lock::Lock;
+use super::{Discovery, Endpoint, Endpoints, ServiceName, UnknownService};
 use crate::Updates;
 use crate::error::BoxError;
 
@@ -74,6 +76,14 @@ pub enum RegistryError {
         /// Its version, if it is known.
         version: Option<u64>,
     },
+    /// Another process has the file open, or this one has it open already.
+    #[error("{}: another process uses this registry (it holds {})", path.display(), lock.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// What shows that it is in use.
+        lock: PathBuf,
+    },
     /// The table cannot be read from the disk, or written there.
     #[error("{}: {source}", path.display())]
     File {
@@ -87,6 +97,8 @@ pub enum RegistryError {
 struct Inner {
     content: Mutex<Content>,
     file: Option<PathBuf>,
+    /// Nobody else writes the file meanwhile.
+    _lock: Option<Lock>,
     /// Tells that something has changed; the watches look whether it concerns them.
     changed: watch::Sender<()>,
 }
@@ -106,27 +118,31 @@ impl Registry {
     /// An empty table that ends with the program.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Content::default(), None)
+        Self::with(Content::default(), None, None)
     }
 
-    /// The table in a file, which begins to exist with the first change (blocking). Of no other process.
+    /// The table in a file, which begins to exist with the first change (blocking). It is locked against every other
+    /// process until the last clone is gone, by a file beside it that ends in `.lock`.
     ///
     /// # Errors
     ///
-    /// The file is there, but cannot be read or is no such table.
+    /// Somebody else has it open, its directory cannot be written to, or the file is there, but cannot be read or is no
+    /// such table.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, RegistryError> {
         let path = path.into();
+        let lock = Lock::take(&path)?;
         match Content::read(&path) {
-            Ok(content) => Ok(Self::with(content, Some(path))),
+            Ok(content) => Ok(Self::with(content, Some(path), Some(lock))),
             Err(source) => Err(RegistryError::File { path, source }),
         }
     }
 
-    fn with(content: Content, file: Option<PathBuf>) -> Self {
+    fn with(content: Content, file: Option<PathBuf>, lock: Option<Lock>) -> Self {
         let (content, changed) = (Mutex::new(content), watch::Sender::new(()));
         Self(Arc::new(Inner {
             content,
             file,
+            _lock: lock,
             changed,
         }))
     }
@@ -353,7 +369,7 @@ impl Watch {
             let version = entries.as_ref().map(|entries| entries.version);
             if self.told != Some(version) {
                 self.told = Some(version);
-                let unknown = || unknown(self.service.as_str()).into();
+                let unknown = || UnknownService::new(self.service.clone()).into();
                 let endpoints = entries.map(|entries| entries.endpoints.into_values().collect());
                 return Some(endpoints.ok_or_else(unknown));
             }

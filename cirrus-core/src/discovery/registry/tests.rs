@@ -38,10 +38,13 @@ fn changes_are_on_the_disk_and_versions_never_return() {
     assert!(second > first);
     let forgotten = registry.forget("a", any).unwrap();
 
+    let before = registry.entries("b");
+    drop(registry);
     let reopened = Registry::open(&path).unwrap();
     assert_eq!(reopened.entries("a"), None);
-    assert_eq!(reopened.entries("b"), registry.entries("b"));
+    assert_eq!(reopened.entries("b"), before);
     assert!(reopened.put("a", "1", endpoint(1), any).unwrap() > forgotten);
+    drop(reopened);
 
     std::fs::write(&path, "{\"revision\": 3").unwrap();
     let error = Registry::open(&path).unwrap_err().to_string();
@@ -51,13 +54,33 @@ fn changes_are_on_the_disk_and_versions_never_return() {
 #[test]
 fn what_the_disk_refuses_has_not_happened() {
     let directory = tempfile::tempdir().unwrap();
-    let registry = Registry::open(directory.path().join("none/registry.json")).unwrap();
+    let gone = directory.path().join("gone");
+    assert!(Registry::open(gone.join("registry.json")).is_err());
+    std::fs::create_dir(&gone).unwrap();
+    let registry = Registry::open(gone.join("registry.json")).unwrap();
+    std::fs::remove_dir_all(&gone).unwrap();
     let mut updates = registry.watch(&ServiceName::new("a").unwrap());
     assert!(updates.next().now_or_never().unwrap().unwrap().is_err());
     let refused = registry.put("a", "1", endpoint(1), &Condition::Any);
     assert!(matches!(refused, Err(RegistryError::File { .. })));
     assert_eq!(registry.entries("a"), None);
     assert!(updates.next().now_or_never().is_none(), "nobody is told");
+}
+
+#[test]
+fn a_file_has_one_owner_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.json");
+    let registry = Registry::open(&path).unwrap();
+    let error = Registry::open(&path).unwrap_err();
+    assert!(matches!(error, RegistryError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains("registry.json.lock"), "{error}");
+    // A watch keeps the table, and with it the lock.
+    let updates = registry.watch(&ServiceName::new("a").unwrap());
+    drop(registry);
+    assert!(Registry::open(&path).is_err());
+    drop(updates);
+    assert!(Registry::open(&path).is_ok());
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl State {
         let snapshot = self.engine.live.now();
         let clusters: Vec<_> = snapshot
             .all_clusters()
-            .map(|cluster| summary(cluster))
+            .map(|cluster| summary(&cluster))
             .collect();
         json(&json!({"clusters": clusters}))
     }
@@ -33,7 +33,7 @@ impl State {
             let detail = format!("there is no cluster `{name}`; GET /api/v1/clusters lists them");
             return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         };
-        let mut value = summary(cluster);
+        let mut value = summary(&cluster);
         let endpoints: Vec<_> = cluster.backends().iter().map(|one| endpoint(one)).collect();
         value["endpoints"] = endpoints.into();
         Ok(json(&value))

@@ -237,7 +237,9 @@ impl From<RegistryError> for Problem {
                 StatusCode::NOT_FOUND
             }
             RegistryError::Condition { .. } => StatusCode::PRECONDITION_FAILED,
-            RegistryError::File { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            RegistryError::File { .. } | RegistryError::InUse { .. } => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
         };
         if let RegistryError::File { .. } = &error {
             tracing::error!(%error, "the registry cannot be written; nothing has changed");

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::send;
+use crate::testing::certs::{Authority, Pair};
 use crate::testing::ports;
 
 /// How often an agent that starts is asked whether it leads, and how long between: 30 s.
@@ -91,6 +93,37 @@ impl ConsulServer {
             }
         }
         panic!("consul does not start: is it installed?");
+    }
+
+    /// Starts one that speaks TLS beside plain HTTP, where it shows `server` and asks for certificates of `authority`;
+    /// gives the address too. `directory` gets the files: `ca.pem`, `server.pem` and `server.key`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    #[must_use]
+    pub fn secure(
+        datacentre: &str,
+        directory: &Path,
+        authority: &Authority,
+        server: &Pair,
+    ) -> (Self, SocketAddr) {
+        let file = |name: &str, content: &str| {
+            let path = directory.join(name);
+            std::fs::write(&path, content).expect("a file");
+            path.display().to_string()
+        };
+        let settings = [
+            ("ca_file", file("ca.pem", authority.pem())),
+            ("cert_file", file("server.pem", &server.chain_pem)),
+            ("key_file", file("server.key", &server.key_pem)),
+        ];
+        let settings = settings.map(|(key, path)| format!("-hcl={key} = \"{path}\""));
+        let address = ports::free();
+        let port = format!("-https-port={}", address.port());
+        let mut arguments: Vec<&str> = settings.iter().map(String::as_str).collect();
+        arguments.extend([&*port, "-hcl=verify_incoming_https = true"]);
+        (Self::with(datacentre, &arguments), address)
     }
 
     fn spawn(&mut self) -> bool {

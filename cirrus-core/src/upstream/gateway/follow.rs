@@ -3,17 +3,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::time::sleep;
 
 use super::Gateway;
 use super::slot::{Slot, State};
-use crate::config::Backoff;
-use crate::discovery::{Discovery, ServiceName, UnknownService};
+use crate::discovery::ServiceName;
+use crate::discovery::feed::Feeds;
 use crate::server::Drain;
-
-/// Between an error of a watch and what it says next.
-const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// How long it is remembered that nobody knows a service.
 const REMEMBER: Duration = Duration::from_secs(5);
@@ -22,9 +18,9 @@ const REMEMBER: Duration = Duration::from_secs(5);
 const PART: u32 = 4;
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
-/// One watch, and where what it says goes.
+/// One service, and where what is said of it goes.
 pub(super) struct Following {
-    pub(super) source: Arc<dyn Discovery>,
+    pub(super) feeds: Arc<Feeds>,
     pub(super) service: ServiceName,
     pub(super) slot: Weak<Slot>,
     pub(super) gateway: Weak<Gateway>,
@@ -52,39 +48,46 @@ impl Following {
             return;
         };
         tokio::select! {
-            () = self.follow(&drain) => return,
+            () = self.follow(ends.keep) => return,
             () = drain.begun() => return,
             () = life.cancelled() => return,
             () = self.ended(ends) => {}
         }
-        if let (Some(gateway), Some(slot)) = (self.gateway.upgrade(), self.slot.upgrade()) {
-            tracing::debug!(service = %self.service, "nobody wants it any more");
-            gateway.close(&self.place, &slot);
+        if self.close(ends) {
+            self.feeds.forget(&self.service).await;
         }
     }
 
-    async fn follow(&self, drain: &Drain) {
-        let mut wait = Backoff::new();
+    /// Whether what is known of it is not even of use to the next start.
+    fn close(&self, ends: Ends) -> bool {
+        let (Some(gateway), Some(slot)) = (self.gateway.upgrade(), self.slot.upgrade()) else {
+            return false;
+        };
+        tracing::debug!(service = %self.service, "nobody wants it any more");
+        gateway.close(&self.place, &slot);
+        slot.unknown_for().is_some_and(|time| time >= ends.keep)
+    }
+
+    /// What the watch says goes to the slot. The slot's cluster keeps the watch going, which others may share.
+    async fn follow(&self, keep: Duration) {
+        let feed = self.feeds.follow_asked_for(&self.service).await;
+        let (mut reports, mut endpoints) = (feed.reports(), feed.subscribe());
+        if let Some(slot) = self.slot.upgrade() {
+            slot.cluster.fed_by(feed);
+        }
         loop {
-            let mut updates = self.source.watch(&self.service);
-            while let Some(said) = updates.next().await {
-                let Some(slot) = self.slot.upgrade() else {
-                    return;
-                };
-                if let Err(error) = &said
-                    && !error.is::<UnknownService>()
-                {
-                    tracing::warn!(service = %self.service, %error, "discovery failed; the last known endpoints stay");
-                }
-                if slot.hear(said) {
-                    wait = Backoff::new();
-                    continue;
-                }
-                drop(slot);
-                // A backend that fails goes on by itself, at its own pace: its recovery is not to be slept through.
-                sleep(AFTER_ERROR).await;
+            let Some(slot) = self.slot.upgrade() else {
+                return;
+            };
+            if endpoints.has_changed().unwrap_or(false)
+                && let Some(present) = &*endpoints.borrow_and_update()
+            {
+                slot.cluster.update(present);
             }
-            if wait.rest(drain).await.is_err() {
+            let has_endpoints = endpoints.borrow().is_some();
+            slot.hear(&reports.borrow_and_update(), has_endpoints, keep);
+            drop(slot);
+            if reports.changed().await.is_err() {
                 return;
             }
         }

@@ -34,6 +34,8 @@ const FULL_WAIT: Duration = Duration::from_secs(5);
 /// What a gateway's author decides.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayRules {
+    /// What tells it from other gateways in the names of its clusters.
+    pub(crate) label: Box<str>,
     /// What stands before the datacentre in a path; ends with a slash.
     pub(crate) prefix: Box<str>,
     pub(crate) naming: Naming,
@@ -164,13 +166,12 @@ impl Gateway {
     }
 
     fn open(self: &Arc<Self>, engine: &Arc<Engine>, place: Place<'_>) -> Result<Arc<Slot>, Error> {
-        let source = engine.feeds.as_ref().map(|feeds| feeds.source());
-        let source =
-            source.ok_or_else(|| Error::because(Kind::Internal, "no service discovery"))?;
+        let feeds = engine.feeds.clone();
+        let feeds = feeds.ok_or_else(|| Error::because(Kind::Internal, "no service discovery"))?;
         let service = ServiceName::new(self.rules.naming.reference(place)).ok_or(Kind::NoRoute)?;
         let cluster = Cluster::new(
             // No cluster's name has a space.
-            format!("gateway {service}").into(),
+            format!("gateway {} {service}", self.rules.label).into(),
             self.rules.cluster.clone(),
             Some(service.clone()),
             &Endpoints::default(),
@@ -178,7 +179,7 @@ impl Gateway {
         );
         let slot = Arc::new(Slot::new(cluster));
         let following = follow::Following {
-            source,
+            feeds,
             service,
             slot: Arc::downgrade(&slot),
             gateway: Arc::downgrade(self),
@@ -187,6 +188,29 @@ impl Gateway {
         let background = &engine.background;
         background.spawn(following.run(background.drain.clone()));
         Ok(slot)
+    }
+
+    /// The clusters of services that are known, in the order of their names.
+    pub(crate) fn clusters(&self) -> Vec<Arc<Cluster>> {
+        let slots = self.slots.load();
+        let known = slots.values().filter(|slot| slot.state() == State::Known);
+        let mut clusters: Vec<_> = known.map(|slot| Arc::clone(&slot.cluster)).collect();
+        clusters.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        clusters
+    }
+
+    /// How many services there are in each state, with its name.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 4] {
+        let slots = self.slots.load();
+        State::ALL.map(|state| {
+            let those = slots.values().filter(|slot| slot.state() == state);
+            (state.word(), those.count())
+        })
+    }
+
+    /// Whether its endpoints are watched beyond failures in a row.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.rules.cluster.watching.is_some()
     }
 
     /// Takes a slot away, unless another one stands in its place already.

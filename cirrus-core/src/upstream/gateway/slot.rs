@@ -1,29 +1,26 @@
 //! One service of a gateway.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::discovery::{Endpoints, UnknownService};
-use crate::error::BoxError;
+use crate::discovery::feed::Report;
 use crate::upstream::Cluster;
 
 /// One service: its cluster, and what discovery says of it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) cluster: std::sync::Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
     state: watch::Sender<State>,
     opened: Instant,
     /// When it was last asked for, in milliseconds after it was opened.
     used: AtomicU64,
-    /// What discovery said last, if that was an error, and since when the service is unknown.
-    trouble: Mutex<Trouble>,
 }
 
-/// What is known of a service. Once known it stays so: the last good endpoints are used.
+/// What is known of a service. Once known it stays so for a while: the last good endpoints are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Discovery has not spoken yet.
@@ -36,12 +33,6 @@ pub(super) enum State {
     Failed,
 }
 
-#[derive(Debug, Default)]
-struct Trouble {
-    error: Option<String>,
-    unknown_since: Option<Instant>,
-}
-
 // === impl Slot ===
 
 impl Slot {
@@ -51,7 +42,6 @@ impl Slot {
             state: watch::Sender::new(State::Asking),
             opened: Instant::now(),
             used: AtomicU64::new(0),
-            trouble: Mutex::default(),
         }
     }
 
@@ -86,36 +76,26 @@ impl Slot {
 
     /// Why there is nobody, in words.
     pub(super) fn trouble(&self) -> String {
-        let error = self.trouble.lock().error.clone();
-        error.unwrap_or_else(|| "discovery has not spoken yet".to_owned())
+        let error = self.cluster.discovery().and_then(|report| report.error);
+        error.map_or_else(
+            || "discovery has not spoken yet".to_owned(),
+            |error| error.to_string(),
+        )
     }
 
-    /// Takes what discovery says; whether it was good.
-    pub(super) fn hear(&self, said: Result<Endpoints, BoxError>) -> bool {
-        let mut trouble = self.trouble.lock();
-        let is_good = said.is_ok();
-        match said {
-            Ok(endpoints) => {
-                *trouble = Trouble::default();
-                self.cluster.update(&endpoints);
-                self.state.send_replace(State::Known);
-            }
-            Err(error) => {
-                let is_unknown = error.is::<UnknownService>();
-                let since = trouble.unknown_since.unwrap_or_else(Instant::now);
-                trouble.unknown_since = is_unknown.then_some(since);
-                trouble.error = Some(error.to_string());
-                if self.state() != State::Known {
-                    let state = if is_unknown {
-                        State::Unknown
-                    } else {
-                        State::Failed
-                    };
-                    self.state.send_replace(state);
-                }
-            }
-        }
-        is_good
+    /// Takes what discovery says; `has_endpoints` if it ever told any. What was known stays so for `keep`.
+    pub(super) fn hear(&self, report: &Report, has_endpoints: bool, keep: Duration) {
+        let unknown = report.unknown_for();
+        let state = match (unknown, &report.error) {
+            (Some(time), _) if !has_endpoints || time >= keep => State::Unknown,
+            _ if has_endpoints => State::Known,
+            (_, Some(_)) => State::Failed,
+            (_, None) => State::Asking,
+        };
+        self.state.send_if_modified(|known| {
+            let before = std::mem::replace(known, state);
+            before != state
+        });
     }
 
     /// How long nobody has asked for it.
@@ -126,9 +106,22 @@ impl Slot {
 
     /// How long it has been unknown, if it is.
     pub(super) fn unknown_for(&self) -> Option<Duration> {
-        self.trouble
-            .lock()
-            .unknown_since
-            .map(|since| since.elapsed())
+        let report = self.cluster.discovery();
+        report.and_then(|report| report.unknown_for())
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) const ALL: [Self; 4] = [Self::Known, Self::Unknown, Self::Asking, Self::Failed];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Asking => "asking",
+            Self::Known => "known",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+        }
     }
 }
