@@ -1,6 +1,6 @@
 //! Consul's records of instances.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cirrus_core::config::OriginUrl;
 use cirrus_core::discovery::{Endpoint, Endpoints};
@@ -108,7 +108,10 @@ fn endpoint(record: Value, service: &ConsulService) -> Result<Option<Endpoint>, 
         };
         // Sick or well, it must make sense: otherwise it would be noticed only when it is needed.
         let url = record.url(service.tls)?;
-        let endpoint = Endpoint::new(url).with_weight(record.weight(health)?);
+        let meta = record.service.meta.clone().unwrap_or_default();
+        let endpoint = Endpoint::new(url)
+            .with_weight(record.weight(health)?)
+            .with_labels(meta.into_iter().collect::<BTreeMap<_, _>>());
         let endpoint = match record.meta("sni") {
             Some(sni) => endpoint.with_sni(sni),
             None => endpoint,
