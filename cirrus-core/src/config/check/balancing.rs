@@ -5,7 +5,7 @@ use crate::config::faults::Faults;
 use crate::config::model::{
     BalanceConfig, BalancePolicy, RouteConfig, SameSite, StickyConfig, SubsetConfig,
 };
-use crate::config::value::{HashKey, HeaderTitle, SplitKey};
+use crate::config::value::{HashKey, SplitKey, cookie_name};
 
 /// Checks the table that stands at `path`.
 pub(super) fn balance(balance: &BalanceConfig, path: &str, faults: &mut Faults) {
@@ -42,13 +42,9 @@ pub(super) fn balance(balance: &BalanceConfig, path: &str, faults: &mut Faults) 
 }
 
 fn sticky(sticky: &StickyConfig, path: &str, faults: &mut Faults) {
-    if sticky.cookie.parse::<HeaderTitle>().is_err() {
-        let message = "not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are allowed";
-        faults.error(
-            format!("{path}.cookie"),
-            Some(sticky.cookie.clone()),
-            message,
-        );
+    if let Err(error) = cookie_name(&sticky.cookie) {
+        let value = Some(sticky.cookie.clone());
+        faults.error(format!("{path}.cookie"), value, error.to_string());
     }
     let is_path = |text: &str| {
         let allowed = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';

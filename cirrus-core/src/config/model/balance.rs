@@ -55,8 +55,8 @@ pub enum BalancePolicy {
     Ring,
     /// By a hash, in a table (Maglev): more even than a ring.
     Maglev,
-    /// By a hash, to the highest bid: the most even, but every endpoint is looked at for every request; for up to some
-    /// hundred endpoints.
+    /// By a hash, to the highest bid: an endpoint that comes or goes, or a weight that changes, moves its own keys only, and
+    /// shares are more even than on a ring.
     Rendezvous,
 }
 

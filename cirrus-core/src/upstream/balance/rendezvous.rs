@@ -48,7 +48,11 @@ impl Rendezvous {
     /// The highest bid of those that may be asked; `None` if none may.
     pub(crate) fn pick(&self, key: u64, may: &impl Fn(usize) -> bool) -> Option<usize> {
         // Whether it may be asked costs more to find out than a bid: mostly the highest may.
-        let highest = self.highest(key, &|_| true)?;
+        let highest = if self.stretch.is_empty() {
+            self.points.nearest(places(key))
+        } else {
+            self.highest(key, &|_| true)
+        }?;
         if may(highest) {
             return Some(highest);
         }
@@ -57,8 +61,8 @@ impl Rendezvous {
 
     fn highest(&self, key: u64, may: &impl Fn(usize) -> bool) -> Option<usize> {
         let (mut nearest, mut highest) = (f32::INFINITY, None);
-        for probe in 0..PROBES {
-            for (far, index) in self.points.onwards(mix(key ^ probe)).take(STEPS) {
+        for place in places(key) {
+            for (far, index) in self.points.onwards(place).take(STEPS) {
                 let far = far as f32;
                 // No distance shrinks: what comes behind is no nearer.
                 if far >= nearest {
@@ -81,6 +85,12 @@ impl Rendezvous {
             .max_by_key(|(_, (name, _))| mix(name ^ key))
             .map(|(index, _)| index)
     }
+}
+
+/// A key's places: two hashes make them all.
+fn places(key: u64) -> impl Iterator<Item = u64> {
+    let (first, step) = (mix(key), mix(!key) | 1);
+    (0..PROBES).map(move |probe| first.wrapping_add(step.wrapping_mul(probe)))
 }
 
 fn stretch(endpoints: &[(u64, u16)]) -> Box<[f32]> {
