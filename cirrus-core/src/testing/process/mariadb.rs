@@ -103,13 +103,16 @@ impl MariaDbServer {
         }
     }
 
-    /// Starts it again, on the same port.
+    /// Starts it again, on the same port, with nothing in it.
     ///
     /// # Panics
     ///
     /// If it does not come back.
     pub fn restart(&mut self) {
         self.kill();
+        // What was being written when it was killed is not always taken up again.
+        std::fs::remove_dir_all(&self.directory).expect("its directory");
+        std::fs::create_dir(&self.directory).expect("an empty directory");
         assert!(self.spawn(), "mariadbd comes back");
     }
 }
