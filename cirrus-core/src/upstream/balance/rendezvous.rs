@@ -108,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::upstream::balance::tests::{moved, names, shares_of_keys};
+    use crate::upstream::balance::tests::{keys, moved, names, shares_of_keys};
 
     #[test]
     fn shares_are_as_the_weights() {
