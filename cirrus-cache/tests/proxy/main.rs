@@ -16,6 +16,7 @@ mod random;
 mod ranges;
 mod route_keys;
 mod serving;
+mod sessions;
 mod slices;
 mod storing;
 mod streaming;

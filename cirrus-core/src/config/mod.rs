@@ -34,8 +34,8 @@ pub use model::{
     PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
     RegistryConfig, RegistryServiceConfig, RequestCacheControl, RequestIdConfig, RespondConfig,
     RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie,
-    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
-    UpstreamTlsVersion,
+    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, SubsetConfig, SubsetFallback,
+    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

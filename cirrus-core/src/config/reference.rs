@@ -10,7 +10,8 @@ use super::model::{
     OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
     RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig, RegistryServiceConfig,
     RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
+    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, SubsetConfig, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use super::value::{
     HashKey, HeaderText, HeaderTitle, HealthTerm, HedgeAfter, KeyHash, MediaRange, MethodName,
@@ -358,6 +359,7 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<RetryConfig>(),
         keys_of::<MirrorConfig>(),
         keys_of::<SplitConfig>(),
+        keys_of::<SubsetConfig>(),
         keys_of::<SiteConfig>(),
         keys_of::<SiteCacheConfig>(),
         keys_of::<CacheKeyConfig>(),

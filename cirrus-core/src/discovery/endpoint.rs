@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Labels;
 use crate::config::OriginUrl;
 
 /// The name of a service, in the backend's own terms. Never empty.
@@ -26,6 +27,8 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// Those of a higher number are asked only when too few of the lower ones are up.
     pub priority: u8,
+    /// What routes may choose it by.
+    pub labels: Labels,
 }
 
 /// Every endpoint of a service at one moment. No two with the same identity.
@@ -93,7 +96,15 @@ impl Endpoint {
             sni: None,
             zone: None,
             priority: 0,
+            labels: Labels::default(),
         }
+    }
+
+    /// With these labels and no others.
+    #[must_use]
+    pub fn with_labels(mut self, labels: impl Into<Labels>) -> Self {
+        self.labels = labels.into();
+        self
     }
 
     /// In a zone.

@@ -3,11 +3,13 @@
 mod endpoint;
 pub(crate) mod feed;
 pub(crate) mod follow;
+mod labels;
 mod record;
 mod registry;
 pub(crate) mod state;
 
 pub use endpoint::{Endpoint, Endpoints, ServiceName, UnknownService};
+pub use labels::Labels;
 pub use registry::{Condition, Entries, Registry, RegistryError};
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::Endpoint;
+use super::{Endpoint, Labels};
 use crate::config::OriginUrl;
 
 /// An endpoint as it is written in full.
@@ -23,6 +23,8 @@ struct Written {
     zone: Option<Arc<str>>,
     #[serde(default)]
     priority: u8,
+    #[serde(default)]
+    labels: Labels,
 }
 
 fn one() -> u16 {
@@ -31,10 +33,15 @@ fn one() -> u16 {
 
 // === impl Endpoint ===
 
-/// A table with `url` and `weight`, and perhaps `sni`, `zone` and `priority`.
+/// A table with `url` and `weight`, and perhaps `sni`, `zone`, `priority` and `labels`.
 impl Serialize for Endpoint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let more = [self.sni.is_some(), self.zone.is_some(), self.priority > 0];
+        let more = [
+            self.sni.is_some(),
+            self.zone.is_some(),
+            self.priority > 0,
+            !self.labels.is_empty(),
+        ];
         let fields = 2 + more.iter().filter(|is_there| **is_there).count();
         let mut table = serializer.serialize_struct("Endpoint", fields)?;
         table.serialize_field("url", &self.url)?;
@@ -48,12 +55,15 @@ impl Serialize for Endpoint {
         if self.priority > 0 {
             table.serialize_field("priority", &self.priority)?;
         }
+        if !self.labels.is_empty() {
+            table.serialize_field("labels", &self.labels)?;
+        }
         table.end()
     }
 }
 
-/// A URL, or a table with `url`, and perhaps `weight` (1 by default), `sni`, `zone` and `priority` (0 by default). Other
-/// fields are faults.
+/// A URL, or a table with `url`, and perhaps `weight` (1 by default), `sni`, `zone`, `priority` (0 by default) and `labels`.
+/// Other fields are faults.
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Either)
@@ -79,6 +89,7 @@ impl<'de> Visitor<'de> for Either {
             sni: written.sni,
             zone: written.zone,
             priority: written.priority,
+            labels: written.labels,
             ..Endpoint::new(written.url).with_weight(written.weight)
         })
     }
@@ -86,6 +97,8 @@ impl<'de> Visitor<'de> for Either {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -96,7 +109,8 @@ mod tests {
             .clone()
             .with_sni("a.example")
             .in_zone("b")
-            .with_priority(2);
+            .with_priority(2)
+            .with_labels(BTreeMap::from([("version".to_owned(), "v2".to_owned())]));
         for endpoint in [endpoint, full] {
             let text = serde_json::to_string(&endpoint).unwrap();
             assert_eq!(serde_json::from_str::<Endpoint>(&text).unwrap(), endpoint);

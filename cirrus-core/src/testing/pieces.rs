@@ -76,7 +76,7 @@ impl Choice {
             key: Some(self.key.get()),
             session: None,
         };
-        self.cluster.pick_for(&[], wanted).is_some()
+        self.cluster.pick_for(&[], wanted, None).is_some()
     }
 
     /// Other endpoints.

@@ -1,8 +1,12 @@
 //! Programs that tests talk to, started for one test and ended with it.
 
 mod consul;
+mod mariadb;
+mod postgres;
 
 pub use consul::ConsulServer;
+pub use mariadb::MariaDbServer;
+pub use postgres::PostgresServer;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

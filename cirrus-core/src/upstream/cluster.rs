@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio_util::sync::CancellationToken;
 
-use super::balance::{self, Busy, Load, Member, Order, Plan, Sticky, Subset, Wanted};
+use super::balance::{self, Busy, Load, Member, Order, Plan, Selection, Sticky, Subset, Wanted};
 use super::connect::{ClientTls, Introduction};
 use super::h1::Times;
 use super::ledger::Ledger;
@@ -92,7 +92,18 @@ pub(crate) struct Backend {
 #[derive(Debug)]
 struct Set {
     endpoints: Endpoints,
+    /// Those of them that this edge asks, in the order of `backends`.
+    asked: Endpoints,
     backends: Box<[Arc<Backend>]>,
+    order: Order,
+    /// For routes that ask only some of them; made when they are first asked for.
+    selected: ArcSwap<Vec<(Arc<Selection>, Arc<Selected>)>>,
+}
+
+/// The endpoints that a route asks.
+#[derive(Debug)]
+struct Selected {
+    count: usize,
     order: Order,
 }
 
@@ -215,25 +226,50 @@ impl Cluster {
 
     #[cfg(test)]
     pub(crate) fn pick(&self, tried: &[Arc<Backend>]) -> Option<Arc<Backend>> {
-        self.pick_for(tried, Wanted::default())
+        self.pick_for(tried, Wanted::default(), None)
     }
 
     /// The next endpoint, as the policy says, that is neither ejected nor in `tried`.
-    pub(crate) fn pick_for(&self, tried: &[Arc<Backend>], wanted: Wanted) -> Option<Arc<Backend>> {
+    pub(crate) fn pick_for(
+        &self,
+        tried: &[Arc<Backend>],
+        wanted: Wanted,
+        selection: Option<&Arc<Selection>>,
+    ) -> Option<Arc<Backend>> {
         let set = self.set.load();
+        let Some(selection) = selection else {
+            return self.pick_of(&set, &set.order, set.backends.len() == 1, tried, wanted);
+        };
+        let selected = set.selected(selection, &self.rules, &self.total);
+        let lonely = selected.count == 1 && !selection.or_any;
+        self.pick_of(&set, &selected.order, lonely, tried, wanted)
+            .or_else(|| {
+                let any = selection.or_any;
+                any.then(|| self.pick_for(tried, wanted, None)).flatten()
+            })
+    }
+
+    /// `is_lonely`: there is one endpoint in this order.
+    fn pick_of(
+        &self,
+        set: &Set,
+        order: &Order,
+        is_lonely: bool,
+        tried: &[Arc<Backend>],
+        wanted: Wanted,
+    ) -> Option<Arc<Backend>> {
         let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
         // With nobody to turn to instead, leaving the only one out would help no one.
-        let only = set.backends.len() == 1 || self.panicking.load(Ordering::Relaxed);
+        let only = is_lonely || self.panicking.load(Ordering::Relaxed);
         let may = |backend: &Arc<Backend>| untried(backend) && (only || backend.is_in());
         let index = match &self.rules.crowd {
-            None => set.order.pick(wanted, |index| may(&set.backends[index])),
+            None => order.pick(wanted, |index| may(&set.backends[index])),
             // Those where nobody has to wait go first.
-            Some(crowd) => set
-                .order
+            Some(crowd) => order
                 .pick(wanted, |index| {
                     may(&set.backends[index]) && !set.backends[index].slots.is_full(crowd)
                 })
-                .or_else(|| set.order.pick(wanted, |index| may(&set.backends[index]))),
+                .or_else(|| order.pick(wanted, |index| may(&set.backends[index]))),
         }?;
         set.backends[index].health.chosen();
         Some(Arc::clone(&set.backends[index]))
@@ -323,23 +359,52 @@ impl Set {
         let subset = balance.and_then(|balance| balance.subset.as_ref());
         let asked = subset.map_or_else(|| endpoints.clone(), |subset| subset.of(endpoints));
         let backends: Box<[Arc<Backend>]> = asked.iter().map(backend).collect();
-        let sticky = balance.and_then(|balance| balance.sticky.as_ref());
-        let members = asked.iter().zip(&backends);
-        let members: Vec<Member> = members
-            .map(|(endpoint, backend)| backend.member(endpoint, sticky))
-            .collect();
-        let plan = balance.map_or_else(Plan::default, |balance| balance.plan.clone());
+        let members = members(&asked, &backends, rules);
         Self {
             endpoints: endpoints.clone(),
-            order: Order::new(&plan, &members, total),
+            asked,
+            order: Order::new(&rules.plan(), &members, total),
             backends,
+            selected: ArcSwap::default(),
         }
+    }
+
+    /// Those that a route asks.
+    fn selected(
+        &self,
+        selection: &Arc<Selection>,
+        rules: &Rules,
+        total: &Arc<AtomicUsize>,
+    ) -> Arc<Selected> {
+        let known = self.selected.load();
+        let is_it = |one: &Arc<Selection>| Arc::ptr_eq(one, selection) || one == selection;
+        if let Some((_, found)) = known.iter().find(|(one, _)| is_it(one)) {
+            return Arc::clone(found);
+        }
+        let chosen: Vec<bool> = self.asked.iter().map(|one| selection.has(one)).collect();
+        let members = members(&self.asked, &self.backends, rules);
+        let made = Arc::new(Selected {
+            count: chosen.iter().filter(|chosen| **chosen).count(),
+            order: Order::among(&rules.plan(), &members, &|index| chosen[index], total),
+        });
+        // Another worker may have made it too; whoever comes first is found.
+        self.selected.rcu(|known| {
+            let mut all = Vec::clone(known);
+            all.push((Arc::clone(selection), Arc::clone(&made)));
+            all
+        });
+        made
     }
 }
 
 // === impl Rules ===
 
 impl Rules {
+    fn plan(&self) -> Plan {
+        let balance = self.balance.as_deref();
+        balance.map_or_else(Plan::default, |balance| balance.plan.clone())
+    }
+
     fn transport(&self, endpoint: &Endpoint) -> Transport {
         Transport {
             url: endpoint.url.clone(),
@@ -398,6 +463,16 @@ impl Backend {
     pub(crate) fn address(&self) -> &str {
         self.transport.url.authority()
     }
+}
+
+/// What is known of each of the endpoints, as far as choosing is concerned.
+fn members(endpoints: &Endpoints, backends: &[Arc<Backend>], rules: &Rules) -> Vec<Member> {
+    let balance = rules.balance.as_deref();
+    let sticky = balance.and_then(|balance| balance.sticky.as_ref());
+    let members = endpoints.iter().zip(backends);
+    members
+        .map(|(endpoint, backend)| backend.member(endpoint, sticky))
+        .collect()
 }
 
 /// The same one as before, as long as its limits are the same.

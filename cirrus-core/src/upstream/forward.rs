@@ -8,7 +8,7 @@ use http::header::{CONNECTION, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use tokio::time::Instant;
 
-use super::balance::{Busy, Wanted};
+use super::balance::{Busy, Selection, Wanted};
 use super::cluster::{Backend, Cluster};
 use super::connect::{word, word_of_broken};
 use super::h1::{Answer, Failed, Form, Head, Talk, Why};
@@ -37,6 +37,8 @@ const NO_SWITCH: &str = "HTTP/2 has no switch to another protocol";
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     cluster: Arc<Cluster>,
+    /// By default all of its endpoints are asked.
+    selection: Option<Arc<Selection>>,
     /// Nothing above looks at the header of what answers a GET.
     is_bare: bool,
 }
@@ -93,7 +95,17 @@ impl Tries {
 impl Forward {
     /// `is_bare`: nothing above looks at the header of what answers a GET.
     pub(crate) fn new(cluster: Arc<Cluster>, is_bare: bool) -> Self {
-        Self { cluster, is_bare }
+        Self {
+            cluster,
+            selection: None,
+            is_bare,
+        }
+    }
+
+    /// Asks these endpoints only, if that is said.
+    pub(crate) fn of(mut self, selection: Option<Arc<Selection>>) -> Self {
+        self.selection = selection;
+        self
     }
 
     pub(super) fn cluster(&self) -> &Cluster {
@@ -144,7 +156,8 @@ impl Forward {
 
     /// Rather one that has failed an earlier try than nobody.
     fn next(&self, tries: &Tries) -> Option<Arc<Backend>> {
-        let pick = |tried| self.cluster.pick_for(tried, tries.wanted);
+        let selection = self.selection.as_ref();
+        let pick = |tried| self.cluster.pick_for(tried, tries.wanted, selection);
         let others = pick(&tries.backends);
         if others.is_some() || tries.earlier == 0 {
             return others;

@@ -25,7 +25,7 @@ mod watched;
 
 #[cfg(feature = "testing")]
 pub(crate) use balance::Wanted;
-pub(crate) use balance::{Plan, Sticky, Subset, hash};
+pub(crate) use balance::{Plan, Selection, Sticky, Subset, hash};
 pub(crate) use cluster::{Backend, Balance, Cluster, Rules};
 pub(crate) use connect::{ClientTls, Connector, Introduction, check_tls};
 pub(crate) use forward::{Asked, Forward};

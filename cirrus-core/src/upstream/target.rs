@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::balance::Selection;
 use super::cluster::Cluster;
 use super::forward::Forward;
 use super::mirror::{Mirror, Mirroring};
@@ -24,6 +25,8 @@ pub(crate) struct Target {
 pub(crate) struct Part {
     pub(crate) weight: u16,
     pub(crate) cluster: Arc<Cluster>,
+    /// Those of its endpoints that are asked; by default all.
+    pub(crate) selection: Option<Arc<Selection>>,
     pub(crate) retry: Option<Arc<retry::Rules>>,
 }
 
@@ -39,7 +42,8 @@ impl Target {
     pub(crate) fn plain(&self, is_bare: bool) -> Option<Forward> {
         match &*self.clusters {
             [only] if only.retry.is_none() && self.mirror.is_none() => {
-                Some(Forward::new(Arc::clone(&only.cluster), is_bare))
+                let forward = Forward::new(Arc::clone(&only.cluster), is_bare);
+                Some(forward.of(only.selection.clone()))
             }
             _ => None,
         }
@@ -67,7 +71,7 @@ impl Target {
 
 impl Part {
     fn stack(self, is_bare: bool) -> Stack {
-        let forward = Forward::new(self.cluster, is_bare);
+        let forward = Forward::new(self.cluster, is_bare).of(self.selection);
         match self.retry {
             Some(rules) => Stack::new(Retry::new(forward, rules)),
             None => Stack::new(forward),

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 const QUICK: &str = "interval = \"20ms\"\ntimeout = \"500ms\"\nhealthy = 2\nunhealthy = 2\n";
 
 /// A cluster of these, with more text about it.
-fn cluster(urls: &[String], text: &str, check: &str) -> String {
+pub(crate) fn cluster(urls: &[String], text: &str, check: &str) -> String {
     let origins: String = urls
         .iter()
         .map(|url| format!("[[cluster.origin]]\nurl = \"{url}\"\n"))
@@ -26,7 +26,7 @@ fn cluster(urls: &[String], text: &str, check: &str) -> String {
     format!("[[cluster]]\nname = \"shop\"\n{text}\n{origins}{check}\n{site}")
 }
 
-fn checked(kind: &str) -> String {
+pub(crate) fn checked(kind: &str) -> String {
     format!("[[cluster.check]]\n{kind}\n{QUICK}")
 }
 
@@ -37,7 +37,7 @@ async fn admin(proxy: &proxy::Running, path: &str) -> Value {
 }
 
 /// The cluster as soon as it is as it should be.
-async fn until(proxy: &proxy::Running, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(proxy: &proxy::Running, is: impl Fn(&Value) -> bool) -> Value {
     let mut shown = Value::Null;
     for _ in 0..1000 {
         shown = admin(proxy, "/api/v1/clusters/shop").await;
@@ -49,7 +49,7 @@ async fn until(proxy: &proxy::Running, is: impl Fn(&Value) -> bool) -> Value {
     panic!("{shown:#}");
 }
 
-fn ups(shown: &Value) -> Vec<bool> {
+pub(crate) fn ups(shown: &Value) -> Vec<bool> {
     let endpoints = shown["endpoints"].as_array().unwrap();
     endpoints
         .iter()
@@ -58,7 +58,7 @@ fn ups(shown: &Value) -> Vec<bool> {
 }
 
 /// It has been looked after, and is up or not.
-fn looked(shown: &Value, up: bool) -> bool {
+pub(crate) fn looked(shown: &Value, up: bool) -> bool {
     let check = &shown["endpoints"][0]["checks"][0];
     let seen = check["last"].as_array().is_some_and(|last| last.len() > 2);
     seen && ups(shown)[0] == up && check["up"] == up
@@ -187,7 +187,7 @@ async fn clusters_and_workers_share_a_check() {
 }
 
 /// An endpoint, the check that is to pass or fail.
-async fn is_judged(url: &str, check: &str, up: bool) -> Value {
+pub(crate) async fn is_judged(url: &str, check: &str, up: bool) -> Value {
     // The word that is to change must be the check's: it begins with the other one.
     let initial = if up { "down" } else { "up" };
     let check = checked(&format!("{check}\ninitial = \"{initial}\""));
@@ -197,7 +197,7 @@ async fn is_judged(url: &str, check: &str, up: bool) -> Value {
     until(&proxy, |shown| looked(shown, up)).await
 }
 
-fn reason(shown: &Value) -> &str {
+pub(crate) fn reason(shown: &Value) -> &str {
     let seen = &shown["endpoints"][0]["checks"][0]["last"][0];
     seen["error"].as_str().unwrap_or_default()
 }

@@ -24,6 +24,13 @@ async fn bad_and_good(status: u16) -> [RunningOrigin; 2] {
     ]
 }
 
+/// One that never answers, and one that does.
+async fn slow_and_fast() -> [RunningOrigin; 2] {
+    let slow = Origin::new().later("*", |_| std::future::pending());
+    let fast = Origin::new().get("*", |_| reply("fast"));
+    [slow.run().await, fast.run().await]
+}
+
 #[tokio::test]
 async fn a_status_is_tried_again_elsewhere_with_its_body() {
     let origins = bad_and_good(503).await;
@@ -100,12 +107,7 @@ async fn a_connection_that_breaks_is_tried_again() {
 
 #[tokio::test]
 async fn a_try_has_a_time_of_its_own() {
-    let slow = Origin::new()
-        .later("*", |_| std::future::pending())
-        .run()
-        .await;
-    let fast = Origin::new().get("*", |_| reply("fast")).run().await;
-    let origins = [slow, fast];
+    let origins = slow_and_fast().await;
     let retry = "on = [\"timeout\"], per_try_timeout = \"50ms\", budget_min = 100";
     let proxy = proxy::new(&site(retry, &origins)).run().await;
     let mut client = Client::to(proxy.address());
@@ -166,12 +168,7 @@ async fn a_cluster_says_what_is_tried_again_and_a_route_goes_before_it() {
 
 #[tokio::test]
 async fn a_second_endpoint_is_asked_beside_a_slow_one() {
-    let slow = Origin::new()
-        .later("*", |_| std::future::pending())
-        .run()
-        .await;
-    let fast = Origin::new().get("*", |_| reply("fast")).run().await;
-    let origins = [slow, fast];
+    let origins = slow_and_fast().await;
     let retry = "hedge_after = \"20ms\", budget_min = 100";
     let proxy = proxy::new(&site(retry, &origins)).run().await;
     let mut client = Client::to(proxy.address());

@@ -2,8 +2,10 @@
 
 use super::site::SiteCheck;
 use crate::config::faults::Faults;
-use crate::config::model::{BalanceConfig, BalancePolicy, RouteConfig, SameSite, StickyConfig};
-use crate::config::value::{HashKey, HeaderTitle, SplitKey};
+use crate::config::model::{
+    BalanceConfig, BalancePolicy, RouteConfig, SameSite, StickyConfig, SubsetConfig,
+};
+use crate::config::value::{HashKey, SplitKey, cookie_name};
 
 /// Checks the table that stands at `path`.
 pub(super) fn balance(balance: &BalanceConfig, path: &str, faults: &mut Faults) {
@@ -40,13 +42,9 @@ pub(super) fn balance(balance: &BalanceConfig, path: &str, faults: &mut Faults) 
 }
 
 fn sticky(sticky: &StickyConfig, path: &str, faults: &mut Faults) {
-    if sticky.cookie.parse::<HeaderTitle>().is_err() {
-        let message = "not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are allowed";
-        faults.error(
-            format!("{path}.cookie"),
-            Some(sticky.cookie.clone()),
-            message,
-        );
+    if let Err(error) = cookie_name(&sticky.cookie) {
+        let value = Some(sticky.cookie.clone());
+        faults.error(format!("{path}.cookie"), value, error.to_string());
     }
     let is_path = |text: &str| {
         let allowed = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
@@ -87,15 +85,25 @@ impl SiteCheck<'_> {
         if let Some(mirror) = &site.mirror {
             self.cluster("mirror.cluster", Some(&mirror.cluster));
         }
+        self.subset("subset", site.subset.as_ref());
+    }
+
+    fn subset(&mut self, field: &str, subset: Option<&SubsetConfig>) {
+        if subset.is_some_and(|subset| subset.labels.is_empty()) {
+            let message = "without a label it is all endpoints: name one, or leave `subset` out";
+            self.error(&format!("{field}.labels"), None, message);
+        }
     }
 
     pub(super) fn route_balancing(&mut self, field: &str, route: &RouteConfig) {
         if let Some(mirror) = &route.mirror {
             self.cluster(&format!("{field}.mirror.cluster"), Some(&mirror.cluster));
         }
+        self.subset(&format!("{field}.subset"), route.subset.as_ref());
         for (number, part) in route.split.iter().enumerate() {
-            let field = format!("{field}.split[{number}].cluster");
-            self.cluster(&field, Some(&part.cluster));
+            let field = format!("{field}.split[{number}]");
+            self.cluster(&format!("{field}.cluster"), Some(&part.cluster));
+            self.subset(&format!("{field}.subset"), part.subset.as_ref());
         }
         let field = |name| format!("{field}.{name}");
         if !route.split.is_empty() && route.split.iter().all(|part| part.weight == 0) {
@@ -180,6 +188,8 @@ mod tests {
         let nobody = "split = [{ cluster = \"a\", weight = 0 }]";
         assert!(route(nobody).contains("nobody has a share"));
         assert!(route("cluster = \"a\"\nsplit_by = \"client\"").contains("split_by"));
+        let all = "cluster = \"a\"\nsubset = { labels = {} }";
+        assert!(route(all).contains("subset.labels"));
         let mirror = "cluster = \"a\"\nmirror = { cluster = \"b\" }";
         assert!(route(mirror).contains("mirror.cluster"));
         assert_eq!(route("split = [{ cluster = \"a\", weight = 1 }]"), "");

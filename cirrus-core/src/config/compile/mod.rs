@@ -456,6 +456,7 @@ fn endpoints(origins: &[OriginConfig]) -> Endpoints {
             Some(zone) => endpoint.in_zone(zone.as_str()),
             None => endpoint,
         };
+        let endpoint = endpoint.with_labels(origin.labels.clone());
         match &origin.sni {
             Some(sni) => endpoint.with_sni(sni.as_str()),
             None => endpoint,

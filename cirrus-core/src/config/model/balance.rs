@@ -1,5 +1,7 @@
 //! Which endpoint is asked, how often, and who else is.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +55,8 @@ pub enum BalancePolicy {
     Ring,
     /// By a hash, in a table (Maglev): more even than a ring.
     Maglev,
-    /// By a hash, to the highest bid: the most even, but every endpoint is looked at for every request; for up to some
-    /// hundred endpoints.
+    /// By a hash, to the highest bid: an endpoint that comes or goes, or a weight that changes, moves its own keys only, and
+    /// shares are more even than on a ring.
     Rendezvous,
 }
 
@@ -151,6 +153,33 @@ pub struct SplitConfig {
     pub cluster: String,
     /// Its share against the other weights, 0 to 65535.
     pub weight: u16,
+    /// Replaces the route's `subset` for this share.
+    #[serde(default)]
+    pub subset: Option<SubsetConfig>,
+}
+
+/// Which of a cluster's endpoints are asked: those with certain labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SubsetConfig {
+    /// Those that have all of these labels, such as `{ version = "v2" }`; at least one.
+    pub labels: BTreeMap<String, String>,
+    /// Who is asked while none of them may be.
+    #[serde(default)]
+    pub fallback: SubsetFallback,
+}
+
+/// Who is asked while no endpoint of a subset may be: there is none, or all are out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SubsetFallback {
+    /// Nobody: the answer is 503.
+    #[default]
+    None,
+    /// Any endpoint of the cluster.
+    Any,
 }
 
 // === impl SameSite ===

@@ -25,6 +25,7 @@ pub use access::{
 };
 pub use balance::{
     BalanceConfig, BalancePolicy, MirrorConfig, RetryConfig, SameSite, SplitConfig, StickyConfig,
+    SubsetConfig, SubsetFallback,
 };
 pub use caching::{CacheBypassConfig, CacheKeyConfig, CacheKeyQueryConfig, RequestCacheControl};
 pub use consul::{ConsulConfig, ConsulGatewayConfig};

@@ -1,7 +1,7 @@
 //! What is served: sites, their routes, and what routes do.
 
 use super::access::{AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtConfig};
-use super::balance::{BalanceConfig, MirrorConfig, RetryConfig, SplitConfig};
+use super::balance::{BalanceConfig, MirrorConfig, RetryConfig, SplitConfig, SubsetConfig};
 use super::caching::{CacheBypassConfig, CacheKeyConfig, RequestCacheControl};
 use super::consul::ConsulGatewayConfig;
 use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteConfig};
@@ -57,6 +57,8 @@ pub struct SiteConfig {
     pub upstream_proxy_protocol: Option<SendProxyProtocol>,
     /// How the origins in this site are chosen. A named cluster has its own.
     pub balance: BalanceConfig,
+    /// Which endpoints of the cluster are asked. By default all.
+    pub subset: Option<SubsetConfig>,
     /// What is tried again. By default as the cluster has it.
     pub retry: Option<RetryConfig>,
     /// A copy of some of the requests goes to another cluster.
@@ -194,6 +196,9 @@ pub struct RouteConfig {
     /// With `split`: what decides. Requests without it go by chance.
     #[serde(default)]
     pub split_by: SplitKey,
+    /// Replaces the site's `subset` for this route.
+    #[serde(default)]
+    pub subset: Option<SubsetConfig>,
     /// Replaces the site's `retry` for this route.
     #[serde(default)]
     pub retry: Option<RetryConfig>,

@@ -1,5 +1,6 @@
 //! Where requests go: clusters and their origins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -95,6 +96,9 @@ pub struct OriginConfig {
     /// Gets no requests but those of the sessions that it has.
     #[serde(default)]
     pub drain: bool,
+    /// What a `subset` chooses it by, such as `{ version = "v2" }`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How long the origin may take.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::cookie_name::cookie_name;
 use super::header::HeaderTitle;
 use super::text::{InvalidValue, written_as_text};
 
@@ -76,13 +77,7 @@ impl FromStr for HashKey {
             None if text == "query" => Ok(Self::Query),
             Some(("query", name)) if !name.is_empty() => Ok(Self::QueryParameter(name.to_owned())),
             Some(("header", name)) => name.parse().map(Self::Header),
-            // The name of a cookie is a token, as that of a field is; unlike it, in its own case.
-            Some(("cookie", name)) => match name.parse::<HeaderTitle>() {
-                Ok(_) => Ok(Self::Cookie(name.to_owned())),
-                Err(_) => Err(InvalidValue::new(
-                    "not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are allowed",
-                )),
-            },
+            Some(("cookie", name)) => cookie_name(name).map(Self::Cookie),
             _ => Err(InvalidValue::new(
                 "not a key: \"client\", \"path\", \"query\", \"query:NAME\", \"header:NAME\" and \
                  \"cookie:NAME\" are allowed",

@@ -2,6 +2,7 @@
 //! itself back so that reading it again gives the same value.
 
 mod bound;
+mod cookie_name;
 mod hash_key;
 mod header;
 mod health_term;
@@ -25,6 +26,7 @@ mod text;
 mod web_origin;
 
 pub use bound::{PeriodBound, SizeBound};
+pub(crate) use cookie_name::cookie_name;
 pub use hash_key::{HashKey, SplitKey};
 pub use header::{HeaderText, HeaderTitle};
 pub use health_term::HealthTerm;

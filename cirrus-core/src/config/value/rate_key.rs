@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::cookie_name::cookie_name;
 use super::header::HeaderTitle;
 use super::text::{InvalidValue, written_as_text};
 
@@ -48,13 +49,7 @@ impl FromStr for RateKey {
             None if text == "client" => Ok(Self::Client),
             None if text == "route" => Ok(Self::Route),
             Some(("header", name)) => name.parse().map(Self::Header),
-            // RFC 6265 §4.1.1: the name of a cookie is a token, as that of a field is; unlike it, in its own case.
-            Some(("cookie", name)) => match name.parse::<HeaderTitle>() {
-                Ok(_) => Ok(Self::Cookie(name.to_owned())),
-                Err(_) => Err(InvalidValue::new(
-                    "not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are allowed",
-                )),
-            },
+            Some(("cookie", name)) => cookie_name(name).map(Self::Cookie),
             _ => Err(InvalidValue::new(
                 "not a key: \"client\", \"route\", \"header:NAME\" and \"cookie:NAME\" are allowed",
             )),

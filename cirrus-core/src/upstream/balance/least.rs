@@ -38,9 +38,14 @@ impl Least {
         in_flight: impl Fn(usize) -> usize,
     ) -> Option<usize> {
         if let Some(draw) = &self.draw {
-            let drawn = (0..DRAWN).filter_map(|_| draw.cast());
-            let best = self.best(drawn.filter(|&index| may(index)), &in_flight);
-            return best.or_else(|| draw.pick(may));
+            let drawn: [Option<usize>; DRAWN] = std::array::from_fn(|_| draw.cast());
+            let drawn = drawn.into_iter().flatten();
+            // Whether it may be asked costs more to find out than its load: mostly the best may.
+            let best = self.best(drawn.clone(), &in_flight);
+            return best
+                .filter(|&index| may(index))
+                .or_else(|| self.best(drawn.filter(|&index| may(index)), &in_flight))
+                .or_else(|| draw.pick(may));
         }
         let length = self.weights.len();
         // Among equals it is everybody's turn.

@@ -60,8 +60,9 @@ impl Load {
     }
 
     /// How long a request would take as things stand: the peak of late, times those that are ahead of it.
-    pub(super) fn cost(&self) -> f64 {
-        self.latency_at(self.elapsed()) * (self.in_flight() + 1) as f64
+    pub(super) fn cost(&self, now: Instant) -> f64 {
+        let now = now.saturating_duration_since(self.born).as_nanos() as u64;
+        self.latency_at(now) * (self.in_flight() + 1) as f64
     }
 
     /// It answered, after this time.
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     fn millis(load: &Load) -> u64 {
-        (load.cost() / 1e6).round() as u64
+        (load.cost(Instant::now()) / 1e6).round() as u64
     }
 
     #[tokio::test(start_paused = true)]

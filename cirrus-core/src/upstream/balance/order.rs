@@ -98,6 +98,16 @@ impl Plan {
 impl Order {
     /// `total` is what all of the cluster's endpoints have in flight.
     pub(crate) fn new(plan: &Plan, members: &[Member], total: &Arc<AtomicUsize>) -> Self {
+        Self::among(plan, members, &|_| true, total)
+    }
+
+    /// The same for those of the members whose places are `chosen`; it gives places among all of them.
+    pub(crate) fn among(
+        plan: &Plan,
+        members: &[Member],
+        chosen: &impl Fn(usize) -> bool,
+        total: &Arc<AtomicUsize>,
+    ) -> Self {
         let mut ranks: Vec<(u8, bool)> = members.iter().map(|one| rank(plan, one)).collect();
         let each = ranks.clone();
         ranks.sort_unstable();
@@ -105,10 +115,13 @@ impl Order {
         let tier = |wanted: (u8, bool)| {
             let places = (0u32..).zip(members).zip(&each);
             // Those without a weight are asked by their sessions only.
-            let places = places.filter(|((_, one), rank)| **rank == wanted && one.weight > 0);
+            let places = places.filter(|((index, one), rank)| {
+                **rank == wanted && one.weight > 0 && chosen(*index as usize)
+            });
             Tier::new(plan, places.map(|(member, _)| member), total)
         };
         let sessions = (0u32..).zip(members);
+        let sessions = sessions.filter(|(index, _)| chosen(*index as usize));
         Self {
             tiers: ranks.into_iter().map(tier).collect(),
             sessions: sessions

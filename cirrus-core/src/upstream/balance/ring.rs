@@ -1,87 +1,40 @@
 //! Consistent hashing by a ring, as ketama has it.
 
-use super::hash::mix;
+use super::points::Points;
 
 /// Points of the heaviest endpoint, the others have fewer: the more points, the more even the shares.
 const POINTS: u64 = 128;
 
 /// The same with more endpoints than `MANY`.
-const FEW_POINTS: u64 = 32;
+const FEW_POINTS: u64 = 16;
 const MANY: usize = 1024;
 
 /// Every endpoint has points on a ring; a key belongs to the next point from where it falls. An endpoint that comes or goes
 /// moves the keys of its own points and no others.
 #[derive(Debug)]
-pub(crate) struct Ring {
-    /// Sorted. The upper half is the place, the lower half the endpoint.
-    points: Box<[u64]>,
-    /// Where the points begin whose places have these uppermost bits.
-    starts: Box<[u32]>,
-    /// By how much a place is shifted to find its start.
-    shift: u32,
-}
+pub(crate) struct Ring(Points);
 
 // === impl Ring ===
 
 impl Ring {
     /// Endpoints by what names them and by weight; 0 takes no share.
     pub(crate) fn new(endpoints: &[(u64, u16)]) -> Self {
-        let each = if endpoints.len() > MANY {
+        let most = if endpoints.len() > MANY {
             FEW_POINTS
         } else {
             POINTS
         };
-        let heaviest = endpoints.iter().map(|&(_, weight)| weight).max();
-        let heaviest = u64::from(heaviest.unwrap_or(1).max(1));
-        let mut points = Vec::with_capacity(endpoints.len() * each as usize);
-        for (index, &(name, weight)) in (0u64..).zip(endpoints) {
-            let count = (each * u64::from(weight)).div_ceil(heaviest);
-            // Two places of one hash.
-            points.extend((0..count.div_ceil(2)).flat_map(|number| {
-                let place = mix(name ^ mix(number));
-                let (high, low) = (place & !0xffff_ffff, place << 32);
-                [high | index, low | index]
-            }));
-        }
-        points.sort_unstable();
-        let bits = points.len().max(2).ilog2();
-        let shift = 64 - bits;
-        Self {
-            starts: starts(&points, bits),
-            points: points.into(),
-            shift,
-        }
+        Self(Points::by_weight(endpoints, most))
     }
 
     /// The first one from the key's place on that may be asked; `None` if none may.
     pub(crate) fn pick(&self, key: u64, may: &impl Fn(usize) -> bool) -> Option<usize> {
-        let place = key & !0xffff_ffff;
-        let start = *self.starts.get((place >> self.shift) as usize)? as usize;
-        let behind = self.points[start..].iter();
-        let start = start + behind.take_while(|&&point| point < place).count();
-        let (before, after) = self.points.split_at(start);
         let mut last = usize::MAX;
-        after
-            .iter()
-            .chain(before)
-            .map(|&point| (point & 0xffff_ffff) as usize)
-            // The same one mostly has several points in a row's neighbourhood; asking once is enough.
-            .filter(|&index| std::mem::replace(&mut last, index) != index)
+        let next = self.0.onwards(key).map(|(_, index)| index);
+        // The same one mostly has several points in a row's neighbourhood; asking once is enough.
+        next.filter(|&index| std::mem::replace(&mut last, index) != index)
             .find(|&index| may(index))
     }
-}
-
-fn starts(points: &[u64], bits: u32) -> Box<[u32]> {
-    let mut starts = Vec::with_capacity(1 << bits);
-    let mut next = 0;
-    for bucket in 0..1u64 << bits {
-        let first = bucket << (64 - bits);
-        while points.get(next).is_some_and(|&point| point < first) {
-            next += 1;
-        }
-        starts.push(next as u32);
-    }
-    starts.into()
 }
 
 #[cfg(test)]
@@ -124,9 +77,9 @@ mod tests {
     fn ten_thousand_have_their_shares() {
         let endpoints: Vec<_> = names(10_000).into_iter().map(|name| (name, 1)).collect();
         let ring = Ring::new(&endpoints);
-        assert_eq!(ring.points.len(), 320_000);
+        assert_eq!(ring.0.onwards(0).count(), 160_000);
         let owners: std::collections::HashSet<_> = keys(100_000).map(owner(&ring)).collect();
-        assert!(owners.len() > 9_800, "{}", owners.len());
+        assert!(owners.len() > 9_700, "{}", owners.len());
     }
 
     proptest! {
