@@ -8,6 +8,7 @@ mod actions;
 mod admin;
 mod balancing;
 mod canary;
+mod chaos;
 mod compression;
 mod config;
 mod connections;
