@@ -9,39 +9,42 @@ use crate::support::{Cirrus, until};
 /// The program in front of a Consul.
 struct Edge {
     cirrus: Cirrus,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 // === impl Edge ===
 
 impl Edge {
     fn start(consul: &ConsulServer, gateway: &str) -> Self {
+        let route = format!("[[site.route]]\npath = \"/*\"\nconsul_gateway = {{ {gateway} }}");
+        Self::with(consul, &format!("[[site]]\nhosts = [\"*\"]\n{route}"))
+    }
+
+    fn with(consul: &ConsulServer, config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("cirrus.toml");
         let config = format!(
-            r#"
-            listen = [{{ address = "127.0.0.1:0" }}]
-            [consul]
-            address = "{}"
-            [[site]]
-            hosts = ["*"]
-            [[site.route]]
-            path = "/*"
-            consul_gateway = {{ {gateway} }}
-            "#,
+            "listen = [{{ address = \"127.0.0.1:0\" }}]\n[consul]\naddress = \"{}\"\n{config}",
             consul.address()
         );
-        std::fs::write(&file, config).unwrap();
-        let arguments = ["run", "--config", file.to_str().unwrap()];
+        std::fs::write(directory.path().join("cirrus.toml"), config).unwrap();
         Self {
-            cirrus: Cirrus::start(directory.path(), &arguments),
-            _directory: directory,
+            cirrus: run(&directory),
+            directory,
         }
+    }
+
+    /// Killed, and begun anew.
+    fn restart(&mut self) {
+        self.cirrus = run(&self.directory);
     }
 
     async fn client(&mut self) -> Client {
         Client::to(self.cirrus.address().await)
     }
+}
+
+fn run(directory: &TempDir) -> Cirrus {
+    Cirrus::start(directory.path(), &["run", "--config", "cirrus.toml"])
 }
 
 /// Says its name, and what it was asked for.
@@ -188,4 +191,34 @@ async fn what_consul_said_last_is_served_while_it_is_down_paused_or_empty() {
     assert_eq!(client.get("/dc1/pay/x").await.text(), "old GET /x ");
     register(&consul, "pay", &new, "passing");
     until_says(&mut client, "/dc1/pay/x", "new GET /x").await;
+}
+
+#[tokio::test]
+async fn an_edge_starts_with_consul_down_and_serves() {
+    let mut consul = ConsulServer::start("dc1");
+    let (old, new) = (origin("old").await, origin("new").await);
+    register(&consul, "pay", &old, "passing");
+    let config = "[discovery]\nstate = \"state\"\n\
+                  [[cluster]]\nname = \"pay\"\nservice = \"consul://dc1/pay\"\n\
+                  [[site]]\nhosts = [\"*\"]\ncluster = \"pay\"\n";
+    let mut edge = Edge::with(&consul, config);
+    let mut client = edge.client().await;
+    until_says(&mut client, "/x", "old GET /x").await;
+    let state = edge.directory.path().join("state");
+    until("the endpoints are on the disk", async || {
+        let mut files = std::fs::read_dir(&state).unwrap().flatten();
+        files.find(|file| file.path().extension().is_some_and(|end| end == "json"))
+    })
+    .await;
+    consul.kill();
+    edge.restart();
+    let mut client = edge.client().await;
+    assert_eq!(
+        client.get("/x").await.text(),
+        "old GET /x ",
+        "the very first"
+    );
+    consul.restart();
+    register(&consul, "pay", &new, "passing");
+    until_says(&mut client, "/x", "new GET /x").await;
 }

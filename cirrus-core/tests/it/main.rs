@@ -19,6 +19,7 @@ mod forwarding;
 mod framing;
 mod gateway;
 mod grpc;
+mod guard;
 mod h2_frames;
 mod headers;
 mod health;
