@@ -165,8 +165,8 @@ pub async fn trouble<D: Deployment>(
         stage.until_failing(true).await;
     }
     stage.load.rounds(20).await;
-    stage.until_in_force(&all(&old)).await;
     assert_eq!(stage.load.failures(), [""; 0]);
+    stage.until_in_force(&all(&old)).await;
 
     end(&deployment).await;
     stage.put(&all(&new)).await;

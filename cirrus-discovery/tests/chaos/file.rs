@@ -113,3 +113,14 @@ fn a_link_to_nowhere() {
         async |list| std::fs::remove_file(list.path()).unwrap(),
     );
 }
+
+/// Nobody there is no trouble but a statement: it is followed, and clients are told. They would tell of more.
+#[test]
+#[should_panic(expected = "503 ")]
+fn whether_these_tests_notice_anything() {
+    survives(
+        Told::Nothing,
+        async |list| list.write("{\"payments\": []}"),
+        async |_| {},
+    );
+}
