@@ -83,7 +83,7 @@ async fn one_of_three_dies_and_comes_back_slowly() {
     origins[1].stop();
     let died = Instant::now();
     until_up(&proxy, [true, false, true]).await;
-    assert!(died.elapsed() < Duration::from_secs(10));
+    assert!(died.elapsed() < Duration::from_secs(20));
     assert!(metric(&proxy, "cirrus_upstream_ejections_total").await >= 1.0);
     load.rounds(10).await;
     assert!(!load.answers().is_empty());
@@ -99,7 +99,7 @@ async fn one_of_three_dies_and_comes_back_slowly() {
     let first = share(&load, "b again").await;
     let whole = async { while share(&load, "b again").await < 28 {} };
     timeout(LIMIT, whole).await.expect("its share grows");
-    assert!(first < 20, "{first} % at once");
+    assert!(first < 25, "{first} % at once");
     until_up(&proxy, [true; 3]).await;
     assert_eq!(load.end().await, [""; 0]);
 }
