@@ -174,7 +174,7 @@ impl Forward {
             // Boxed, lest its state take room in the future of every request to HTTP/1 origins.
             let overdue = Overdue::connecting(self, cx, backend);
             let found = Box::pin(wish.share(&worker.sessions, &worker.pool, connector)).await;
-            overdue.map(Overdue::over);
+            Overdue::over(overdue);
             match found {
                 Found::Pooled(link) => {
                     worker.cells.pool_hits.add(1);
@@ -195,7 +195,7 @@ impl Forward {
             let overdue = Overdue::connecting(self, cx, backend);
             // Boxed for the same reason: mostly there is an idle connection.
             let dialled = Box::pin(self.dial(cx, wish, slot)).await;
-            overdue.map(Overdue::over);
+            Overdue::over(overdue);
             dialled
         };
         worker.cells.connects.add(1);
@@ -317,7 +317,7 @@ impl Forward {
             sent += 1;
             let overdue = Overdue::exchanging(self, cx, &backend);
             let answered = self.exchange(cx, &backend, link, head, body).await;
-            overdue.map(Overdue::over);
+            Overdue::over(overdue);
             let mut failed = match answered {
                 Ok(Answer::Response(mut response)) => {
                     hygiene::strip(response.headers_mut());

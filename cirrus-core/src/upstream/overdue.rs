@@ -1,7 +1,6 @@
 //! A try that is given up because its time is over.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -61,8 +60,8 @@ impl<'a> Overdue<'a> {
     }
 
     /// What was waited for is there, or will never be: either way somebody knows.
-    pub(super) fn over(self) {
-        std::mem::forget(self);
+    pub(super) fn over(this: Option<Self>) {
+        std::mem::forget(this);
     }
 }
 
@@ -77,16 +76,11 @@ impl Drop for Overdue<'_> {
                 let late = io::Error::from(io::ErrorKind::TimedOut);
                 drop(self.forward.failed(self.cx, self.backend, late));
             }
-            Waits::Response { since } => self.silent(since.elapsed()),
+            Waits::Response { since } => {
+                let late = Error::because(Kind::Deadline, "no response within per_try_timeout");
+                let (cluster, checks) = (self.forward.cluster(), &self.cx.worker.engine.checks);
+                cluster.broke(self.backend, &late, since.elapsed(), checks);
+            }
         }
-    }
-}
-
-impl Overdue<'_> {
-    fn silent(&self, took: Duration) {
-        let late = Error::because(Kind::Deadline, "no response within per_try_timeout");
-        let checks = &self.cx.worker.engine.checks;
-        let cluster = self.forward.cluster();
-        cluster.broke(self.backend, &late, took, checks);
     }
 }
