@@ -23,6 +23,7 @@ step() {
 # Whether what a package is needed for is here, by whatever means it came.
 present() {
     case $1 in
+    iproute2) command -v ip >/dev/null ;;
     ca-certificates) [[ -e /etc/ssl/certs/ca-certificates.crt ]] ;;
     *) command -v "$1" >/dev/null ;;
     esac

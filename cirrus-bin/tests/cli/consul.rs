@@ -10,7 +10,7 @@ use crate::support::{Cirrus, until};
 /// The program in front of a Consul.
 struct Edge {
     cirrus: Cirrus,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 // === impl Edge ===
@@ -18,36 +18,40 @@ struct Edge {
 impl Edge {
     fn start(consul: &ConsulServer, gateway: &str) -> Self {
         let consul = format!("address = \"{}\"", consul.address());
-        Self::with(&consul, gateway, &[])
+        Self::with(&consul, &gateway_of(gateway), &[])
     }
 
-    /// With a `[consul]` of these lines, and this environment.
-    fn with(consul: &str, gateway: &str, environment: &[(&str, &str)]) -> Self {
+    /// With a `[consul]` of these lines, this configuration behind it, and this environment.
+    fn with(consul: &str, config: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("cirrus.toml");
-        let config = format!(
-            r#"
-            listen = [{{ address = "127.0.0.1:0" }}]
-            [consul]
-            {consul}
-            [[site]]
-            hosts = ["*"]
-            [[site.route]]
-            path = "/*"
-            consul_gateway = {{ {gateway} }}
-            "#
-        );
-        std::fs::write(&file, config).unwrap();
-        let arguments = ["run", "--config", file.to_str().unwrap()];
+        let config =
+            format!("listen = [{{ address = \"127.0.0.1:0\" }}]\n[consul]\n{consul}\n{config}");
+        std::fs::write(directory.path().join("cirrus.toml"), config).unwrap();
         Self {
-            cirrus: Cirrus::start_with(directory.path(), &arguments, environment),
-            _directory: directory,
+            cirrus: run(&directory, environment),
+            directory,
         }
+    }
+
+    /// Killed, and begun anew.
+    fn restart(&mut self) {
+        self.cirrus = run(&self.directory, &[]);
     }
 
     async fn client(&mut self) -> Client {
         Client::to(self.cirrus.address().await)
     }
+}
+
+fn run(directory: &TempDir, environment: &[(&str, &str)]) -> Cirrus {
+    let arguments = ["run", "--config", "cirrus.toml"];
+    Cirrus::start_with(directory.path(), &arguments, environment)
+}
+
+/// A site that is nothing but the gateway.
+fn gateway_of(gateway: &str) -> String {
+    let route = format!("[[site.route]]\npath = \"/*\"\nconsul_gateway = {{ {gateway} }}");
+    format!("[[site]]\nhosts = [\"*\"]\n{route}")
 }
 
 /// Says its name, and what it was asked for.
@@ -213,7 +217,7 @@ async fn consul_is_spoken_to_over_tls() {
          ca = \"{path}/ca.pem\"\ncertificate = \"{path}/edge.pem\"\nkey = \"{path}/edge.key\"",
         path = path.display()
     );
-    let mut edge = Edge::with(&table, "", &[]);
+    let mut edge = Edge::with(&table, &gateway_of(""), &[]);
     let mut client = edge.client().await;
     assert_eq!(client.get("/dc1/pay/x").await.text(), "near GET /x ");
 }
@@ -234,8 +238,39 @@ async fn the_environment_has_the_token_unless_it_is_written() {
         (&address, ("CONSUL_HTTP_TOKEN", ""), 404),
         (&written, ("CONSUL_HTTP_TOKEN", "nobody"), 502),
     ] {
-        let mut edge = Edge::with(table, "", &[environment]);
+        let mut edge = Edge::with(table, &gateway_of(""), &[environment]);
         // Consul leads before it knows its own tokens.
         until_status(&mut edge.client().await, "/dc1/consul/", status).await;
     }
+}
+
+#[tokio::test]
+async fn an_edge_starts_with_consul_down_and_serves() {
+    let mut consul = ConsulServer::start("dc1");
+    let (old, new) = (origin("old").await, origin("new").await);
+    register(&consul, "pay", &old, "passing");
+    let config = "[discovery]\nstate = \"state\"\n\
+                  [[cluster]]\nname = \"pay\"\nservice = \"consul://dc1/pay\"\n\
+                  [[site]]\nhosts = [\"*\"]\ncluster = \"pay\"\n";
+    let address = format!("address = \"{}\"", consul.address());
+    let mut edge = Edge::with(&address, config, &[]);
+    let mut client = edge.client().await;
+    until_says(&mut client, "/x", "old GET /x").await;
+    let state = edge.directory.path().join("state");
+    until("the endpoints are on the disk", async || {
+        let mut files = std::fs::read_dir(&state).unwrap().flatten();
+        files.find(|file| file.path().extension().is_some_and(|end| end == "json"))
+    })
+    .await;
+    consul.kill();
+    edge.restart();
+    let mut client = edge.client().await;
+    assert_eq!(
+        client.get("/x").await.text(),
+        "old GET /x ",
+        "the very first"
+    );
+    consul.restart();
+    register(&consul, "pay", &new, "passing");
+    until_says(&mut client, "/x", "new GET /x").await;
 }

@@ -268,7 +268,13 @@ async fn news_from_before_a_soft_purge_do_not_make_a_later_copy_fresh() {
     assert!(store.refresh(&key(), old, news).await.unwrap());
     for store in [&near as &dyn CacheStore, &far, &store] {
         let found = store.lookup(&key()).await.unwrap().remove(0);
-        assert!(found.meta.freshness.remaining(SystemClock.now()).is_zero());
+        assert!(
+            found
+                .meta
+                .freshness()
+                .remaining(SystemClock.now())
+                .is_zero()
+        );
     }
 }
 

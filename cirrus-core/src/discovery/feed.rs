@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::{Floor, Guard, Verdict};
 use super::state::StateDirectory;
 use super::{Discovery, Endpoints, ServiceName, UnknownService};
 use crate::config::Backoff;
@@ -23,11 +24,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often, at the most, the endpoints of a service are written to the disk.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
 
+/// How soon after the start, and how often from then on, what nobody wants any more is removed from the disk.
+const FIRST_SWEEP: Duration = Duration::from_secs(60);
+const SWEEP_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
 /// The services that are followed, one watch for each.
 pub(crate) struct Feeds {
     source: Arc<dyn Discovery>,
     /// Where the last good endpoints are kept over restarts.
     state: Option<Arc<StateDirectory>>,
+    floor: Floor,
     tasks: Tasks,
     drain: Drain,
     feeds: Mutex<HashMap<ServiceName, Weak<Feed>>>,
@@ -57,6 +63,18 @@ pub(crate) struct Report {
     pub(crate) is_restored: bool,
     /// Since when discovery says that nobody knows the service, if that was its last word.
     unknown_since: Option<Instant>,
+    /// The set that waits for its confirmation, if one does.
+    pub(crate) held: Option<Held>,
+    /// How many sets have waited for it.
+    pub(crate) holds: u64,
+}
+
+/// A set that is too small to be believed at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// How many endpoints it has.
+    pub(crate) endpoints: usize,
+    since: Instant,
 }
 
 // === impl Feeds ===
@@ -65,16 +83,29 @@ impl Feeds {
     pub(crate) fn new(
         source: Arc<dyn Discovery>,
         state: Option<StateDirectory>,
+        floor: Floor,
         tasks: Tasks,
         drain: Drain,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let feeds = Arc::new(Self {
             source,
             state: state.map(Arc::new),
+            floor,
             tasks,
             drain,
             feeds: Mutex::default(),
-        })
+        });
+        if let Some(state) = &feeds.state {
+            let tidying = tidy(Arc::clone(state), Arc::downgrade(&feeds));
+            let drain = feeds.drain.clone();
+            feeds.tasks.spawn(async move {
+                tokio::select! {
+                    () = tidying => {}
+                    () = drain.begun() => {}
+                }
+            });
+        }
+        feeds
     }
 
     /// The feed of a service; the same one for all who follow it at the same time.
@@ -128,27 +159,25 @@ impl Feeds {
         feed
     }
 
-    /// How many services are followed.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// The services that are followed.
+    fn followed(&self) -> Vec<ServiceName> {
         let feeds = self.feeds.lock();
-        feeds
-            .values()
-            .filter(|feed| feed.strong_count() > 0)
-            .count()
+        let alive = feeds.iter().filter(|(_, feed)| feed.strong_count() > 0);
+        alive.map(|(service, _)| service.clone()).collect()
     }
 
     fn begin(&self, feed: &Arc<Feed>) {
-        let (source, drain) = (Arc::clone(&self.source), self.drain.clone());
         // Before the watch: its first word must not be missed.
         let endpoints = feed.subscribe();
-        self.tasks.spawn(drive(
-            source,
-            feed.service.clone(),
-            feed.life.clone(),
-            Arc::downgrade(feed),
-            drain,
-        ));
+        let driver = Driver {
+            source: Arc::clone(&self.source),
+            service: feed.service.clone(),
+            feed: Arc::downgrade(feed),
+            guard: Guard::new(self.floor),
+            wait: Backoff::new(),
+        };
+        self.tasks
+            .spawn(driver.run(feed.life.clone(), self.drain.clone()));
         if let Some(state) = &self.state {
             let (state, service) = (Arc::clone(state), feed.service.clone());
             self.tasks
@@ -189,24 +218,48 @@ impl Feed {
     }
 
     fn heard(&self, endpoints: Endpoints) {
-        let service = &self.service;
-        tracing::debug!(%service, endpoints = endpoints.len(), "discovery spoke");
-        let count = endpoints.len();
+        let (service, count) = (&self.service, endpoints.len());
+        tracing::debug!(%service, endpoints = count, "discovery spoke");
         self.endpoints.send_if_modified(|present| {
             let is_news = present.as_ref() != Some(&endpoints);
             *present = Some(endpoints);
             is_news
         });
-        let mut was_failing = false;
+        let (mut was_failing, mut held) = (false, None);
         self.report.send_modify(|report| {
             report.heard = Some(Instant::now());
             report.is_restored = false;
             report.unknown_since = None;
             was_failing = report.error.take().is_some();
+            held = report.held.take();
         });
         if was_failing {
             tracing::info!(%service, endpoints = count, "discovery is back");
         }
+        if let Some(held) = held {
+            let after = held.since.elapsed();
+            tracing::info!(%service, endpoints = count, ?after, "endpoints are not held back any more");
+        }
+    }
+
+    /// Discovery spoke, and is not believed yet: what it said before stays in force, and grows old.
+    fn doubted(&self, endpoints: &Endpoints) {
+        let (service, offered) = (&self.service, endpoints.len());
+        let present = self.endpoints.borrow().as_ref().map_or(0, Endpoints::len);
+        self.report.send_modify(|report| {
+            report.error = None;
+            report.unknown_since = None;
+            if let Some(held) = &mut report.held {
+                held.endpoints = offered;
+                return;
+            }
+            report.held = Some(Held {
+                endpoints: offered,
+                since: Instant::now(),
+            });
+            report.holds += 1;
+            tracing::warn!(%service, present, offered, "suddenly few endpoints: held back until confirmed");
+        });
     }
 
     fn failed(&self, error: &BoxError) {
@@ -251,44 +304,96 @@ impl Report {
     }
 }
 
-/// Follows a service until nobody wants it any more or draining begins. An error changes nothing; an end is a new
-/// beginning.
-async fn drive(
+// === impl Held ===
+
+impl Held {
+    /// How long it has waited.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// Keeps the watch on one service going.
+struct Driver {
     source: Arc<dyn Discovery>,
     service: ServiceName,
-    life: CancellationToken,
     feed: Weak<Feed>,
-    drain: Drain,
-) {
-    let following = async {
-        let mut wait = Backoff::new();
+    guard: Guard,
+    wait: Backoff,
+}
+
+/// Nobody wants the service any more.
+struct Unwanted;
+
+// === impl Driver ===
+
+impl Driver {
+    /// Follows until nobody wants it any more or draining begins.
+    async fn run(mut self, life: CancellationToken, drain: Drain) {
+        tokio::select! {
+            Unwanted = self.follow(&drain) => {}
+            () = drain.begun() => {}
+            () = life.cancelled() => {}
+        }
+    }
+
+    /// An end is a new beginning.
+    async fn follow(&mut self, drain: &Drain) -> Unwanted {
         loop {
-            let mut updates = source.watch(&service);
-            while let Some(update) = updates.next().await {
-                let Some(feed) = feed.upgrade() else { return };
-                match update {
-                    Ok(endpoints) => {
-                        wait = Backoff::new();
-                        feed.heard(endpoints);
-                    }
-                    Err(error) => {
-                        feed.failed(&error);
-                        // Held over the wait it would outlive those who want it.
-                        drop(feed);
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
+            if let Err(unwanted) = self.listen().await {
+                return unwanted;
             }
-            tracing::debug!(%service, "a watch ended; starting it again");
-            if wait.rest(&drain).await.is_err() {
-                return;
+            tracing::debug!(service = %self.service, "a watch ended; starting it again");
+            if self.wait.rest(drain).await.is_err() {
+                return Unwanted;
             }
         }
-    };
-    tokio::select! {
-        () = following => {}
-        () = drain.begun() => {}
-        () = life.cancelled() => {}
+    }
+
+    /// One watch to its end. An error changes nothing.
+    async fn listen(&mut self) -> Result<(), Unwanted> {
+        let mut updates = self.source.watch(&self.service);
+        loop {
+            let update = tokio::select! {
+                update = updates.next() => update,
+                () = at(self.guard.due()) => {
+                    // A watch begins with the present endpoints: that is the second reading.
+                    self.guard.ask_again();
+                    updates = self.source.watch(&self.service);
+                    continue;
+                }
+            };
+            match update {
+                Some(Ok(endpoints)) => self.said(endpoints)?,
+                Some(Err(error)) => {
+                    self.feed.upgrade().ok_or(Unwanted)?.failed(&error);
+                    self.guard.failed();
+                    tokio::time::sleep(PAUSE).await;
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn said(&mut self, endpoints: Endpoints) -> Result<(), Unwanted> {
+        let feed = self.feed.upgrade().ok_or(Unwanted)?;
+        self.wait = Backoff::new();
+        let verdict = self
+            .guard
+            .judge(feed.endpoints.borrow().as_ref(), &endpoints);
+        match verdict {
+            Verdict::Believed => feed.heard(endpoints),
+            Verdict::HeldBack => feed.doubted(&endpoints),
+        }
+        Ok(())
+    }
+}
+
+/// At this moment; never without one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -317,6 +422,16 @@ async fn keep(
             () = tokio::time::sleep(WRITE_PAUSE) => {}
             () = drain.begun() => {}
         }
+    }
+}
+
+/// Keeps the directory from growing for ever.
+async fn tidy(state: Arc<StateDirectory>, feeds: Weak<Feeds>) {
+    tokio::time::sleep(FIRST_SWEEP).await;
+    while let Some(followed) = feeds.upgrade().map(|feeds| feeds.followed()) {
+        let state = Arc::clone(&state);
+        let _ = tokio::task::spawn_blocking(move || state.sweep(&followed)).await;
+        tokio::time::sleep(SWEEP_PAUSE).await;
     }
 }
 

@@ -3,6 +3,7 @@
 mod endpoint;
 pub(crate) mod feed;
 pub(crate) mod follow;
+pub(crate) mod guard;
 mod labels;
 mod record;
 mod registry;

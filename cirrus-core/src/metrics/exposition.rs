@@ -408,6 +408,15 @@ impl Scrape {
             let is_failing = u64::from(report.error.is_some());
             one(&mut failing, &label(cluster), ConstGauge::new(is_failing))?;
         }
+        let mut holding = describe(encoder, names::DISCOVERY_HOLDING, MetricType::Gauge)?;
+        for (cluster, report) in &watched {
+            let is_holding = u64::from(report.held.is_some());
+            one(&mut holding, &label(cluster), ConstGauge::new(is_holding))?;
+        }
+        let mut holds = describe(encoder, names::DISCOVERY_HOLDS, MetricType::Counter)?;
+        for (cluster, report) in &watched {
+            one(&mut holds, &label(cluster), ConstCounter::new(report.holds))?;
+        }
         let mut ages = describe(encoder, names::DISCOVERY_AGE, MetricType::Gauge)?;
         for (cluster, report) in &watched {
             if let Some(age) = report.age() {

@@ -68,6 +68,8 @@ metrics! {
     DISCOVERY_ERRORS = "cirrus_discovery_errors", "Errors of the watch on a cluster's service, by cluster.";
     DISCOVERY_FAILING = "cirrus_discovery_failing", "1 while discovery's last word on a cluster's service was an error, by cluster.";
     DISCOVERY_AGE = "cirrus_discovery_age_seconds", "Seconds since discovery last spoke, by cluster.";
+    DISCOVERY_HOLDING = "cirrus_discovery_holding", "1 while a suddenly small set of endpoints waits for its confirmation, by cluster.";
+    DISCOVERY_HOLDS = "cirrus_discovery_holds", "Sets of endpoints that were held back because they were suddenly small, by cluster.";
     TUNNELS = "cirrus_tunnels", "Connections that switched to another protocol, such as WebSocket.";
     COMPRESSION_IN = "cirrus_compression_input_bytes", "Bytes of response bodies that were compressed, before.";
     COMPRESSION_OUT = "cirrus_compression_output_bytes", "Bytes of response bodies that were compressed, after.";

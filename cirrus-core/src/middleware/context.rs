@@ -40,6 +40,8 @@ pub struct Context {
     pub(crate) asked: Option<Asked>,
     /// Which endpoints were asked for it, if it may be tried again.
     pub(crate) tried: Option<Arc<Tried>>,
+    /// When the present try is over, if tries have a time of their own.
+    pub(crate) due: Option<Instant>,
     /// What went wrong, if anything did.
     pub(crate) error: Option<Kind>,
     /// Whoever writes the response takes its header as lines too: nobody in between looks at it.
@@ -88,6 +90,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             tried: None,
+            due: None,
             error: None,
             writes_lines: self.writes_lines,
             request_id: self.request_id.clone(),
@@ -134,6 +137,7 @@ impl Context {
             cache: CacheOutcome::default(),
             asked: None,
             tried: None,
+            due: None,
             error: None,
             writes_lines: false,
             request_id: None,

@@ -23,6 +23,7 @@ use crate::cache::{CacheStore, Flights, Outage, PurgeLog, Purges};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Abilities, Compiler, Config, ConfigSource, Follower, Live};
 use crate::discovery::feed::Feeds;
+use crate::discovery::guard::Floor;
 use crate::discovery::state::StateDirectory;
 use crate::discovery::{Discovery, Registry};
 use crate::downstream::CertProvider;
@@ -258,15 +259,18 @@ impl Builder {
         })?;
         let live = Arc::new(Live::new(first));
         let state = config.discovery.state.as_deref().map(|path| {
-            StateDirectory::open(path).map_err(|source| StartError::State {
-                path: path.to_owned(),
-                source,
+            StateDirectory::open(path, Arc::clone(&self.clock)).map_err(|source| {
+                StartError::State {
+                    path: path.to_owned(),
+                    source,
+                }
             })
         });
         let state = state.transpose()?;
+        let floor = Floor::of(&config.discovery.guard);
         let feeds = self
             .discovery
-            .map(|source| Feeds::new(source, state, tasks.clone(), background.clone()));
+            .map(|source| Feeds::new(source, state, floor, tasks.clone(), background.clone()));
         let purges = Arc::new(Purges::new(Arc::clone(&self.clock)));
         let (store, purge_log) = (self.store, self.purge_log);
         let purging = purging::begin(store, purge_log, &live, &purges, &tasks, &background).await;

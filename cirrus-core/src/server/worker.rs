@@ -145,6 +145,7 @@ impl Worker {
             cache: CacheOutcome::default(),
             asked: None,
             tried: None,
+            due: None,
             error: None,
             writes_lines: writer == Writer::Lines,
             request_id: None,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,8 +131,17 @@ impl Origin {
     ///
     /// If there is no port to be had.
     pub async fn run(self) -> Running {
+        self.run_at(ANYWHERE).await
+    }
+
+    /// Starts it at this address: one of its own, or where another one was before.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be had.
+    pub async fn run_at(self, address: SocketAddr) -> Running {
         let (answers, http2) = (Arc::new(self.answers), self.http2);
-        serve(Arc::default(), move |stream, asked| {
+        serve_at(address, Arc::default(), move |stream, asked| {
             let answers = Arc::clone(&answers);
             async move {
                 let service = service_fn(move |request| {
@@ -197,6 +206,9 @@ async fn answer(
     }
 }
 
+/// A free port of the loopback interface.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub(super) async fn serve<F>(
     asked: Log,
     each: impl Fn(TcpStream, Log) -> F + Send + 'static,
@@ -204,7 +216,18 @@ pub(super) async fn serve<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = listener().expect("a free port");
+    serve_at(ANYWHERE, asked, each).await
+}
+
+async fn serve_at<F>(
+    address: SocketAddr,
+    asked: Log,
+    each: impl Fn(TcpStream, Log) -> F + Send + 'static,
+) -> Running
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = listener(address).expect("a free port");
     let running = Running {
         address: listener.local_addr().expect("an address"),
         asked,
@@ -236,10 +259,15 @@ where
 }
 
 /// With as long a queue as the system allows: a test may bring thousands of connections at once.
-fn listener() -> std::io::Result<TcpListener> {
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     const QUEUE: u32 = 65_535;
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let socket = match address.is_ipv4() {
+        true => TcpSocket::new_v4()?,
+        false => TcpSocket::new_v6()?,
+    };
+    // An address of before may be taken again while old connections of it are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
     socket.listen(QUEUE)
 }
 

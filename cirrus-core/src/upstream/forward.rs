@@ -13,6 +13,7 @@ use super::cluster::{Backend, Cluster};
 use super::connect::{word, word_of_broken};
 use super::h1::{Answer, Failed, Form, Head, Talk, Why};
 use super::link::{Found, Link, Wish};
+use super::overdue::Overdue;
 use super::pool::Wire;
 use super::slots::{Entry, Slot};
 use super::tried::Tried;
@@ -198,7 +199,10 @@ impl Forward {
         let connector = &worker.engine.connector;
         let opened = if wish.is_shared() {
             // Boxed, lest its state take room in the future of every request to HTTP/1 origins.
-            match Box::pin(wish.share(&worker.sessions, &worker.pool, connector)).await {
+            let overdue = Overdue::connecting(self, cx, backend);
+            let found = Box::pin(wish.share(&worker.sessions, &worker.pool, connector)).await;
+            Overdue::over(overdue);
+            match found {
                 Found::Pooled(link) => {
                     worker.cells.pool_hits.add(1);
                     return Ok(link);
@@ -215,8 +219,11 @@ impl Forward {
                 Some(Entry::Room(slot)) => Some(slot),
                 None => None,
             };
+            let overdue = Overdue::connecting(self, cx, backend);
             // Boxed for the same reason: mostly there is an idle connection.
-            Box::pin(self.dial(cx, wish, slot)).await
+            let dialled = Box::pin(self.dial(cx, wish, slot)).await;
+            Overdue::over(overdue);
+            dialled
         };
         worker.cells.connects.add(1);
         opened.map_err(|error| self.failed(cx, backend, error))
@@ -229,7 +236,7 @@ impl Forward {
     }
 
     /// An endpoint could not be reached.
-    fn failed(&self, cx: &Context, backend: &Backend, error: io::Error) -> Error {
+    pub(super) fn failed(&self, cx: &Context, backend: &Backend, error: io::Error) -> Error {
         let rules = &self.cluster.rules;
         cx.worker.cells.connect_failures.add(1);
         if rules
@@ -335,7 +342,10 @@ impl Forward {
                 return Err(Error::because(Kind::Exchange, NO_SWITCH));
             }
             sent += 1;
-            let mut failed = match self.exchange(cx, &backend, link, head, body).await {
+            let overdue = Overdue::exchanging(self, cx, &backend);
+            let answered = self.exchange(cx, &backend, link, head, body).await;
+            Overdue::over(overdue);
+            let mut failed = match answered {
                 Ok(Answer::Response(mut response, at)) => {
                     hygiene::strip(response.headers_mut());
                     return Ok((backend, response, at));

@@ -146,7 +146,7 @@ impl Retry {
             Kept::Whole(body) => body,
             Kept::Once(body) => {
                 let request = Box::new(Request::from_parts(parts, body));
-                return self.in_time(self.inner.handle(cx, request)).await;
+                return self.in_time(cx, request).await;
             }
         };
         // Its pieces have become one: there is nothing left to be chunked, unless its length was never told.
@@ -199,11 +199,11 @@ impl Retry {
         let ledger = &self.inner.cluster().ledger;
         let begun = Instant::now();
         let outcome = match after {
-            None => self.in_time(self.inner.handle(cx, template.make())).await,
+            None => self.in_time(cx, template.make()).await,
             Some(HedgeAfter::Time(time)) => self.hedged(cx, template, time.as_duration()).await,
             Some(HedgeAfter::Percentile(percent)) => match ledger.percentile(percent) {
                 Some(time) => self.hedged(cx, template, time).await,
-                None => self.in_time(self.inner.handle(cx, template.make())).await,
+                None => self.in_time(cx, template.make()).await,
             },
         };
         if outcome.is_ok() && matches!(after, Some(HedgeAfter::Percentile(_))) {
@@ -230,7 +230,7 @@ impl Retry {
             let outcome = self.inner.handle(&mut beside, template.make()).await;
             (outcome, beside)
         });
-        let first = Box::pin(self.in_time(self.inner.handle(cx, template.make())));
+        let first = Box::pin(self.in_time(cx, template.make()));
         let (outcome, beside) = match select(first, &mut second).await {
             // The first one's failure is for `tries` to judge.
             Either::Left((outcome, _)) => return outcome,
@@ -241,15 +241,16 @@ impl Retry {
         outcome
     }
 
-    async fn in_time(
-        &self,
-        exchange: impl Future<Output = Result<Response, Error>>,
-    ) -> Result<Response, Error> {
+    async fn in_time(&self, cx: &mut Context, request: Box<Request>) -> Result<Response, Error> {
         let Some(limit) = self.rules.per_try else {
-            return exchange.await;
+            return self.inner.handle(cx, request).await;
         };
+        let due = Instant::now() + limit;
+        // Who is waited for then learns it from this.
+        cx.due = Some(due);
+        let exchange = self.inner.handle(cx, request);
         let late = |_| Error::because(Kind::Deadline, "no response within per_try_timeout");
-        tokio::time::timeout(limit, exchange)
+        tokio::time::timeout_at(due, exchange)
             .await
             .map_err(late)
             .flatten()

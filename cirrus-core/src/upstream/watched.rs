@@ -87,13 +87,7 @@ impl Cluster {
     }
 
     /// An exchange with an endpoint came to nothing.
-    pub(super) fn broke(
-        &self,
-        backend: &Arc<Backend>,
-        error: &Error,
-        took: Duration,
-        checks: &Checks,
-    ) {
+    pub(super) fn broke(&self, backend: &Backend, error: &Error, took: Duration, checks: &Checks) {
         let Some(watching) = &self.rules.watching else {
             return;
         };

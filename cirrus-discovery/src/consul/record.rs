@@ -112,8 +112,16 @@ fn endpoint(record: Value, service: &ConsulService) -> Result<Option<Endpoint>, 
         };
         // Sick or well, it must make sense: otherwise it would be noticed only when it is needed.
         let url = record.url(service.tls)?;
-        let labels: BTreeMap<_, _> = record.service.meta.clone().unwrap_or_default().into_iter().collect();
-        let mut endpoint = Endpoint::new(url).with_weight(record.weight(health)?).with_labels(labels);
+        let labels: BTreeMap<_, _> = record
+            .service
+            .meta
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        let mut endpoint = Endpoint::new(url)
+            .with_weight(record.weight(health)?)
+            .with_labels(labels);
         endpoint.priority = record.priority()?;
         endpoint.zone = record.meta_of_place("zone").map(Into::into);
         endpoint.sni = record.meta("sni").map(Into::into);

@@ -18,8 +18,26 @@ pub struct DiscoveryConfig {
     /// asked; made if it is not there. By default a start begins without endpoints.
     /// Relative paths start at the configuration file.
     pub state: Option<PathBuf>,
+    /// When a set of endpoints is suddenly too small to be believed at once. By default every set is.
+    pub guard: DiscoveryGuardConfig,
     /// Services of the form `dns://…` and `dns+srv://…`.
     pub dns: DnsDiscoveryConfig,
+}
+
+/// When a set of endpoints is suddenly too small to be believed at once. The endpoints before stay until a second full
+/// reading, after `hold`, says the same. Endpoints of weight 0 do not count. Holds for every cluster with a `service`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DiscoveryGuardConfig {
+    /// A set with fewer endpoints than this, and fewer than before, is held back.
+    pub min_endpoints: u32,
+    /// A set is held back if more than this share of the most that there were within `hold` is gone, in percent, 0 to
+    /// 100: with 50, five of ten may go at once, six may not; with 99 only a set without endpoints is held back. With 100
+    /// nothing is held back for its share.
+    pub max_shrink: u8,
+    /// How long a set is held back before discovery is asked again, 1 s to 1 d. An error of discovery begins it anew.
+    pub hold: Period,
 }
 
 /// Services of the form `dns://…` and `dns+srv://…`: how their names are resolved, and how often.
@@ -65,6 +83,16 @@ pub struct RegistryServiceConfig {
     /// Its endpoints; they get the ids 1, 2 and so on.
     #[serde(default)]
     pub origin: Vec<OriginConfig>,
+}
+
+impl Default for DiscoveryGuardConfig {
+    fn default() -> Self {
+        Self {
+            min_endpoints: 0,
+            max_shrink: 100,
+            hold: Period::secs(30),
+        }
+    }
 }
 
 impl Default for DnsDiscoveryConfig {

@@ -4,9 +4,9 @@ use super::balancing;
 use crate::config::faults::Faults;
 use crate::config::model::{
     BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, ConsulGatewayConfig,
-    CorsConfig, DiskCacheConfig, DnsDiscoveryConfig, HealthConfig, LimitsConfig, PoolConfig,
-    RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig, RouteConfig, SiteCacheConfig,
-    TimeoutsConfig,
+    CorsConfig, DiscoveryGuardConfig, DiskCacheConfig, DnsDiscoveryConfig, HealthConfig,
+    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig,
+    RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -23,6 +23,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
     limits(&config.limits, faults);
     cache(&config.cache, faults);
     admin(config, faults);
+    guard(&config.discovery.guard, faults);
     dns(&config.discovery.dns, faults);
     for (index, cluster) in config.cluster.iter().enumerate() {
         timeouts(
@@ -369,6 +370,13 @@ fn shaping(
     if let Some(deadline) = deadline.0 {
         positive(deadline, at, "deadline", faults);
     }
+}
+
+fn guard(guard: &DiscoveryGuardConfig, faults: &mut Faults) {
+    let at = format_args!("discovery.guard");
+    within(guard.max_shrink, 0..=100, at, "max_shrink", faults);
+    let times = Period::secs(1)..=Period::secs(86_400);
+    within(guard.hold, times, at, "hold", faults);
 }
 
 fn dns(dns: &DnsDiscoveryConfig, faults: &mut Faults) {

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::Updates;
+use crate::clock::SystemClock;
 use crate::discovery::Endpoint;
 
 /// A discovery that counts its watches and says what the test wants.
@@ -66,9 +67,21 @@ fn feeds(source: &Arc<Counted>, state: Option<StateDirectory>) -> (Arc<Feeds>, D
     let drain = Drain::default();
     let source = Arc::clone(source) as Arc<dyn Discovery>;
     (
-        Feeds::new(source, state, Tasks::default(), drain.clone()),
+        Feeds::new(source, state, FLOOR, Tasks::default(), drain.clone()),
         drain,
     )
+}
+
+const FLOOR: Floor = Floor {
+    min_endpoints: 0,
+    max_shrink: 50,
+    hold: Duration::from_secs(30),
+};
+
+fn many(count: u16) -> Endpoints {
+    (1..=count)
+        .flat_map(|n| one(n).iter().cloned().collect::<Vec<_>>())
+        .collect()
 }
 
 async fn settle() {
@@ -89,7 +102,7 @@ async fn a_service_has_one_watch_which_ends_with_the_last_who_follows() {
     drop(other);
     settle().await;
     assert_eq!(source.counts(), (1, 0));
-    assert_eq!(feeds.len(), 0);
+    assert_eq!(feeds.followed(), []);
     let _again = feeds.follow(&name("a"));
     settle().await;
     assert_eq!(source.counts(), (2, 1));
@@ -131,7 +144,7 @@ async fn a_watch_that_ends_is_started_again() {
 #[tokio::test]
 async fn what_was_known_is_there_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
-    let state = || Some(StateDirectory::open(directory.path()).unwrap());
+    let state = || Some(StateDirectory::open(directory.path(), Arc::new(SystemClock)).unwrap());
     let source = Arc::new(Counted::default());
     let (before, drain) = feeds(&source, state());
     let feed = before.follow(&name("a"));
@@ -182,7 +195,7 @@ async fn what_nobody_knows_is_told_from_what_fails_and_since_when() {
 #[tokio::test]
 async fn what_is_forgotten_is_not_there_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
-    let state = StateDirectory::open(directory.path()).unwrap();
+    let state = StateDirectory::open(directory.path(), Arc::new(SystemClock)).unwrap();
     state.save(&name("a"), &one(1));
     let (feeds, _drain) = feeds(&Arc::new(Counted::default()), Some(state));
     let feed = feeds.follow_asked_for(&name("a")).await;
@@ -194,4 +207,73 @@ async fn what_is_forgotten_is_not_there_at_the_next_start() {
     feeds.forget(&name("a")).await;
     let feed = feeds.follow_asked_for(&name("a")).await;
     assert_eq!(*feed.subscribe().borrow(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_shrinks_suddenly_waits_until_a_second_reading_says_the_same() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let feed = feeds.follow(&name("a"));
+    let known = || feed.subscribe().borrow().clone();
+    settle().await;
+    source.say(Ok(many(9)));
+    settle().await;
+    source.say(Ok(many(1)));
+    tokio::time::sleep(FLOOR.hold / 2).await;
+    assert_eq!(known(), Some(many(9)));
+    let report = feed.report();
+    assert_eq!(report.held.map(|held| held.endpoints), Some(1));
+    assert!(report.age().unwrap() >= FLOOR.hold / 2, "the old set ages");
+    assert_eq!(source.counts(), (1, 1));
+
+    // Nothing better has come: the whole is read again.
+    tokio::time::sleep(FLOOR.hold).await;
+    assert_eq!(source.counts(), (2, 1));
+    assert_eq!(known(), Some(many(9)));
+    source.say(Ok(many(1)));
+    settle().await;
+    assert_eq!(known(), Some(many(1)));
+    let report = feed.report();
+    assert!(report.held.is_none());
+    assert_eq!(report.holds, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_was_wrong_for_a_moment_is_never_in_force() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let feed = feeds.follow(&name("a"));
+    settle().await;
+    source.say(Ok(many(9)));
+    settle().await;
+    let mut seen = feed.subscribe();
+    for wrong in [many(0), many(2), many(9)] {
+        source.say(Ok(wrong));
+        tokio::time::sleep(FLOOR.hold / 4).await;
+    }
+    assert!(!seen.has_changed().unwrap());
+    assert!(feed.report().held.is_none());
+    tokio::time::sleep(FLOOR.hold * 2).await;
+    assert_eq!(source.counts(), (1, 1), "nothing has to be asked again");
+    source.say(Ok(many(5)));
+    settle().await;
+    assert_eq!(*seen.borrow_and_update(), Some(many(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_reading_after_an_error_is_none() {
+    let source = Arc::new(Counted::default());
+    let (feeds, _drain) = feeds(&source, None);
+    let feed = feeds.follow(&name("a"));
+    settle().await;
+    source.say(Ok(many(9)));
+    settle().await;
+    source.say(Ok(many(1)));
+    settle().await;
+    source.say(Err("gone".into()));
+    tokio::time::sleep(FLOOR.hold * 10).await;
+    assert_eq!(source.counts(), (1, 1));
+    source.say(Ok(many(1)));
+    settle().await;
+    assert_eq!(*feed.subscribe().borrow(), Some(many(9)));
 }

@@ -72,6 +72,10 @@ fn discovery(service: &ServiceName, report: &Report) -> Value {
         "restored": report.is_restored,
         "error": report.error,
         "errors": report.errors,
+        "held": report.held.map(|held| {
+            json!({"endpoints": held.endpoints, "age": held.age().as_secs_f64()})
+        }),
+        "holds": report.holds,
     });
     mask(&mut told);
     told
