@@ -1,0 +1,85 @@
+//! Where servers listen.
+
+use std::fmt;
+
+/// A host and a port, as people write them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    /// An IPv6 address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+// === impl Address ===
+
+impl Address {
+    /// `host`, `host:port`, `[::1]:port`. `None` for anything else.
+    pub(crate) fn parse(text: &str, port: u16) -> Option<Self> {
+        let authority: http::uri::Authority = text.parse().ok()?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return None;
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().ok().filter(|port| *port != 0)?,
+            None if authority.as_str().ends_with(':') => return None,
+            None => port,
+        };
+        Some(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port,
+        })
+    }
+
+    /// A list with commas. The error is what makes no sense.
+    pub(crate) fn parse_all(text: &str, port: u16) -> Result<Vec<Self>, &str> {
+        let parts = text.split(',').map(str::trim);
+        parts
+            .map(|part| Self::parse(part, port).ok_or(part))
+            .collect()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_port_may_be_left_out() {
+        for (text, written) in [
+            ("10.0.0.1:2379", "10.0.0.1:2379"),
+            ("a.internal", "a.internal:7"),
+            ("[::1]", "[::1]:7"),
+            ("[::1]:9", "[::1]:9"),
+        ] {
+            let parsed = Address::parse(text, 7).map(|address| address.to_string());
+            assert_eq!(parsed.as_deref(), Some(written), "{text}");
+        }
+        for text in [
+            "", ":1", "a:", "a:0", "a:70000", "u@a:1", "a b", "http://a", "::1",
+        ] {
+            assert_eq!(Address::parse(text, 7), None, "{text}");
+        }
+        assert_eq!(Address::parse_all("a:1, b", 7).map(|all| all.len()), Ok(2));
+        assert_eq!(Address::parse_all("a:1,,b", 7), Err(""));
+    }
+
+    proptest! {
+        #[test]
+        fn is_read_as_it_is_written(text in "\\PC{0,24}") {
+            if let Some(address) = Address::parse(&text, 7) {
+                prop_assert_eq!(Address::parse(&address.to_string(), 1), Some(address));
+            }
+        }
+    }
+}
