@@ -343,10 +343,11 @@ async fn users_log_in_through_tls() {
         &chain,
         "--tls-auth-clients",
         "no",
-        // No channel but the one of its name: what tells of changes is kept from it.
-        "--user",
-        "alice on >secret ~pay &pay +type +hgetall +subscribe +ping",
     ]);
+    // No channel but the one of its name: what tells of changes is kept from it.
+    let alice = "ACL SETUSER alice on >secret ~pay &pay +type +hgetall +subscribe +ping";
+    let alice: Vec<&str> = alice.split(' ').collect();
+    assert_eq!(server.ask(&alice), "+OK");
     put(&server, 1);
     let password = file("password", "wrong\n");
     let secure = || asking(tls).tls().user("alice").password_file(&password);

@@ -28,14 +28,14 @@ pub use model::{
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
     CheckConfig, CheckKind, CheckState, ClusterConfig, CompressionConfig, CompressionLevel,
     ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, ContentCoding, CorsConfig,
-    DiscoveryConfig, DiskCacheConfig, DnsDiscoveryConfig, FilesConfig, ForwardAuthConfig,
-    HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    MirrorConfig, OriginConfig, OriginProtocol, PeerConfig, PeersConfig, PoolConfig,
+    DiscoveryConfig, DiskCacheConfig, DnsDiscoveryConfig, EtcdDiscoveryConfig, FilesConfig,
+    ForwardAuthConfig, HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
+    ListenConfig, MirrorConfig, OriginConfig, OriginProtocol, PeerConfig, PeersConfig, PoolConfig,
     PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RegistryConfig, RegistryServiceConfig, RequestCacheControl, RequestIdConfig, RespondConfig,
-    RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie,
-    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
-    UpstreamTlsVersion,
+    RedisDiscoveryConfig, RedisMode, RegistryConfig, RegistryServiceConfig, RequestCacheControl,
+    RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig, SameSite,
+    SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, SplitConfig,
+    StickyConfig, TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

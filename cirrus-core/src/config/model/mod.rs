@@ -32,7 +32,10 @@ pub use content::{
     CompressionConfig, CompressionLevel, ContentCoding, CorsConfig, HeaderEditsConfig,
     RewriteConfig,
 };
-pub use discovery::{DiscoveryConfig, DnsDiscoveryConfig, RegistryConfig, RegistryServiceConfig};
+pub use discovery::{
+    DiscoveryConfig, DnsDiscoveryConfig, EtcdDiscoveryConfig, RedisDiscoveryConfig, RedisMode,
+    RegistryConfig, RegistryServiceConfig,
+};
 pub use disk::DiskCacheConfig;
 pub use health::{
     AtLeastConfig, BodyMatchConfig, BreakerConfig, CheckConfig, CheckKind, CheckState, HealthConfig,
