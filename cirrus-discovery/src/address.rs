@@ -15,17 +15,25 @@ pub(crate) struct Address {
 impl Address {
     /// `host`, `host:port`, `[::1]:port`. `None` for anything else.
     pub(crate) fn parse(text: &str, port: u16) -> Option<Self> {
-        let authority: http::uri::Authority = text.parse().ok()?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
+        let (host, port) = match text.rsplit_once(':') {
+            // A colon of an address in brackets.
+            Some((_, behind)) if behind.contains(']') => (text, port),
+            Some((host, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (host, digits.parse().ok().filter(|port| *port != 0)?)
+            }
+            Some(_) => return None,
+            None => (text, port),
+        };
+        let authority: http::uri::Authority = host.parse().ok()?;
+        // Without brackets it would not be clear where the port begins.
+        if authority.as_str().contains('@') || authority.host() != host {
             return None;
         }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok().filter(|port| *port != 0)?,
-            None if authority.as_str().ends_with(':') => return None,
-            None => port,
-        };
+        if host.contains(':') && !host.starts_with('[') {
+            return None;
+        }
         Some(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            host: host.trim_matches(['[', ']']).to_owned(),
             port,
         })
     }
