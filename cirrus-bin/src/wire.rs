@@ -7,14 +7,20 @@ use std::sync::Arc;
 #[cfg(feature = "redis")]
 use cirrus_cache::RedisStore;
 use cirrus_cache::{DiskStore, FileLog, MemoryStore, OpenError, TieredStore};
+#[cfg(feature = "redis")]
+use cirrus_core::config::RedisMode;
 use cirrus_core::config::{
-    Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig, Faults,
-    Format, OriginUrl, PurgeLogConfig, RedisCacheConfig, Size,
+    Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig,
+    EtcdDiscoveryConfig, Faults, Format, OriginUrl, PurgeLogConfig, RedisCacheConfig,
+    RedisDiscoveryConfig, Size,
 };
 use cirrus_core::discovery::{Endpoint, Registry};
 use cirrus_core::server::Builder;
 use cirrus_core::{BoxError, Server};
 use cirrus_discovery::consul::Consul;
+use cirrus_discovery::etcd::Etcd;
+#[cfg(feature = "redis")]
+use cirrus_discovery::redis::Redis;
 use cirrus_discovery::{Dns, EndpointFile, Services};
 use cirrus_tls::{Chain, Folder, SelfSigned};
 use serde_json::{Value, json};
@@ -48,7 +54,9 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
         true => Some(consul(config)?),
         false => None,
     };
-    builder = builder.discovery(services(config, registry.clone(), consul));
+    let services = services(config, registry.clone(), consul);
+    let services = services.with("etcd", etcd(&config.discovery.etcd)?);
+    builder = builder.discovery(found_in_redis(services, &config.discovery.redis)?);
     if let Some(registry) = registry {
         builder = builder.registry(registry);
     }
@@ -65,13 +73,19 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
         false,
         certificates.directory.is_some() || certificates.self_signed,
     )
-    // Which services may be named does not depend on what is in the registry, or on whether Consul can be asked.
-    .with_discovery(Arc::new(services(
-        config,
-        Some(Registry::new()),
-        Consul::builder().build().ok(),
-    )))
+    .with_discovery(Arc::new(named(config)))
     .with_probes([])
+}
+
+/// What may be named: that does not depend on whether anybody can be asked, or on files.
+fn named(config: &Config) -> Services {
+    let consul = Consul::builder().build().ok();
+    let services = services(config, Some(Registry::new()), consul);
+    let services = match Etcd::builder().build() {
+        Ok(etcd) => services.with("etcd", etcd),
+        Err(_) => services,
+    };
+    found_in_redis(services, &RedisDiscoveryConfig::default()).unwrap_or_default()
 }
 
 /// What finds endpoints, by the schemes of references.
@@ -165,6 +179,74 @@ fn consul(config: &Config) -> Result<Consul, BoxError> {
         builder = builder.identity(certificate, key);
     }
     Ok(builder.build()?)
+}
+
+fn etcd(config: &EtcdDiscoveryConfig) -> Result<Etcd, BoxError> {
+    let mut builder = Etcd::builder()
+        .addresses(&config.addresses)
+        .timeout(config.timeout.into())
+        .read_every(config.read_every.into());
+    if let Some(user) = &config.user {
+        builder = builder.user(user);
+    }
+    if let Some(password) = &config.password {
+        builder = builder.password(password.as_str());
+    }
+    if let Some(file) = &config.password_file {
+        builder = builder.password_file(file);
+    }
+    if config.tls {
+        builder = builder.tls();
+    }
+    if let Some(ca) = &config.ca {
+        builder = builder.ca(ca);
+    }
+    if let (Some(certificate), Some(key)) = (&config.certificate, &config.key) {
+        builder = builder.identity(certificate, key);
+    }
+    let built = builder.build();
+    built.map_err(|error| format!("`discovery.etcd`: {error}").into())
+}
+
+#[cfg(feature = "redis")]
+fn found_in_redis(services: Services, config: &RedisDiscoveryConfig) -> Result<Services, BoxError> {
+    let mut builder = Redis::builder()
+        .addresses(&config.addresses)
+        .database(config.database)
+        .timeout(config.timeout.into())
+        .read_every(config.read_every.into());
+    builder = match (config.mode, &config.master) {
+        (RedisMode::Sentinel, Some(master)) => builder.sentinel(master),
+        (RedisMode::Cluster, _) => builder.cluster(),
+        _ => builder,
+    };
+    if let Some(user) = &config.user {
+        builder = builder.user(user);
+    }
+    if let Some(password) = &config.password {
+        builder = builder.password(password.as_str());
+    }
+    if let Some(file) = &config.password_file {
+        builder = builder.password_file(file);
+    }
+    if config.tls {
+        builder = builder.tls();
+    }
+    if let Some(ca) = &config.ca {
+        builder = builder.ca(ca);
+    }
+    if let (Some(certificate), Some(key)) = (&config.certificate, &config.key) {
+        builder = builder.identity(certificate, key);
+    }
+    let redis = builder.build();
+    let redis = redis.map_err(|error| format!("`discovery.redis`: {error}"))?;
+    Ok(services.with("redis", redis))
+}
+
+/// Without the feature `redis` the scheme is unknown.
+#[cfg(not(feature = "redis"))]
+fn found_in_redis(services: Services, _: &RedisDiscoveryConfig) -> Result<Services, BoxError> {
+    Ok(services)
 }
 
 /// With the store that `config` describes. A single tier stands for itself: what it costs to have several is not paid.

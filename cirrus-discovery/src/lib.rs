@@ -13,6 +13,8 @@
 //! * [`EndpointFile`]: lists in a file, watched.
 //! * [`Table`]: what the program itself says, service by service, and may change at any time.
 //! * [`Consul`](consul::Consul): what Consul knows, in all its datacentres.
+//! * [`Etcd`](etcd::Etcd): records under a prefix in etcd.
+//! * `redis::Redis`, with the feature `redis`: records in a hash or a set in Redis.
 //!
 //! The registry that operators change is [`cirrus_core::discovery::Registry`].
 //!
@@ -39,16 +41,26 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod consul;
 mod dns;
 mod endpoint_file;
+pub mod etcd;
 mod file;
 mod fixed;
+mod link;
+mod pace;
 mod proxy;
+mod records;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod reference;
 mod reuse;
+mod secret;
 mod services;
 mod table;
+mod telling;
+mod tls;
 
 pub use cirrus_core::discovery::UnknownService;
 pub use dns::Dns;

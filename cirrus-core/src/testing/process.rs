@@ -1,10 +1,12 @@
 //! Programs that tests talk to, started for one test and ended with it.
 
 mod consul;
+
+mod etcd;
 mod mariadb;
 mod postgres;
-
 pub use consul::ConsulServer;
+pub use etcd::EtcdServer;
 pub use mariadb::MariaDbServer;
 pub use postgres::PostgresServer;
 
@@ -211,7 +213,7 @@ fn send(signal: &str, to: Option<&Child>) {
 pub(super) fn new_directory() -> io::Result<PathBuf> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
-    let name = format!("cirrus-redis-{}-{number}", std::process::id());
+    let name = format!("cirrus-server-{}-{number}", std::process::id());
     let directory = Path::new(&std::env::temp_dir()).join(name);
     std::fs::create_dir_all(&directory)?;
     Ok(directory)

@@ -8,15 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::Empty;
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::link::Link;
-use super::{Builder, Token};
+use super::Builder;
+use crate::link::{Link, LinkError};
+use crate::secret::{Secret, Unreadable};
+use crate::tls::TlsError;
 
 /// The most of an error's text that is told.
 const TOLD: usize = 200;
@@ -72,6 +74,31 @@ pub enum ConsulError {
     Answer(String),
 }
 
+impl From<LinkError> for ConsulError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Http(error) => Self::Http(error),
+            LinkError::Closed => Self::Closed,
+            LinkError::TooLarge(most) => Self::TooLarge(most),
+        }
+    }
+}
+
+impl From<TlsError> for ConsulError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::File { path, source } => Self::File { path, source },
+            TlsError::Rustls(error) => Self::Tls(error),
+        }
+    }
+}
+
+impl From<Unreadable> for ConsulError {
+    fn from(Unreadable { path, source }: Unreadable) -> Self {
+        Self::File { path, source }
+    }
+}
+
 /// Asks one Consul.
 #[derive(Clone, Debug)]
 pub(super) struct Client(Arc<Settings>);
@@ -80,7 +107,7 @@ struct Settings {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    token: Token,
+    token: Secret,
     wait: Duration,
     timeout: Duration,
     max_response: usize,
@@ -180,7 +207,7 @@ impl Client {
         if let Some(mut known) = known.filter(Link::is_open) {
             match known.exchange(self.request(target).await?, max).await {
                 // Consul has closed it meanwhile; a new one tells whether it is well.
-                Err(ConsulError::Http(_) | ConsulError::Closed) if again => {}
+                Err(LinkError::Http(_) | LinkError::Closed) if again => {}
                 answer => return Ok((answer?, known)),
             }
         }
@@ -196,10 +223,10 @@ impl Client {
             let stream = TcpStream::connect((host, self.0.port)).await;
             let stream = stream.map_err(ConsulError::Connect)?;
             match &self.0.tls {
-                None => Link::new(stream).await,
+                None => Ok(Link::new(stream).await?),
                 Some((connector, name)) => {
                     let stream = connector.connect(name.clone(), stream).await;
-                    Link::new(stream.map_err(ConsulError::Connect)?).await
+                    Ok(Link::new(stream.map_err(ConsulError::Connect)?).await?)
                 }
             }
         };
@@ -207,29 +234,21 @@ impl Client {
         connected.map_err(|_| ConsulError::Late(limit))?
     }
 
-    async fn request(&self, target: &str) -> Result<Request<Empty<Bytes>>, ConsulError> {
+    async fn request(&self, target: &str) -> Result<Request<Full<Bytes>>, ConsulError> {
         let host = format!("{}:{}", self.0.host, self.0.port);
         let mut request = Request::get(target).header(HOST, host);
         if let Some(token) = self.token().await? {
             request = request.header("x-consul-token", token);
         }
-        let request = request.body(Empty::new());
+        let request = request.body(Full::default());
         request.map_err(|error| ConsulError::Answer(error.to_string()))
     }
 
     async fn token(&self) -> Result<Option<HeaderValue>, ConsulError> {
-        let text = match &self.0.token {
-            Token::None => return Ok(None),
-            Token::Text(text) => text.to_string(),
-            Token::File(path) => {
-                let read = tokio::fs::read_to_string(&**path).await;
-                read.map_err(|source| ConsulError::File {
-                    path: path.to_path_buf(),
-                    source,
-                })?
-            }
+        let Some(text) = self.0.token.read().await? else {
+            return Ok(None);
         };
-        let mut token = HeaderValue::try_from(text.trim())
+        let mut token = HeaderValue::try_from(text)
             .map_err(|_| ConsulError::Answer("the token cannot stand in a header".into()))?;
         token.set_sensitive(true);
         Ok(Some(token))

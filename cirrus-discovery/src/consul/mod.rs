@@ -1,10 +1,8 @@
 //! Endpoints of services that Consul knows.
 
 mod client;
-mod link;
 mod record;
 mod reference;
-mod tls;
 mod watch;
 
 pub use client::ConsulError;
@@ -19,9 +17,10 @@ use cirrus_core::discovery::{Discovery, Endpoints, ServiceName};
 use cirrus_core::{BoxError, Updates};
 use futures_util::stream;
 
+use crate::secret::Secret;
 use crate::services::failed;
+use crate::tls::TlsFiles;
 use client::Client;
-use tls::TlsFiles;
 use watch::Watch;
 
 /// Where a Consul agent listens unless told otherwise.
@@ -60,21 +59,11 @@ pub struct Consul(Client);
 #[must_use]
 pub struct Builder {
     address: String,
-    token: Token,
+    token: Secret,
     tls: TlsFiles,
     wait: Duration,
     timeout: Duration,
     max_response: usize,
-}
-
-/// What proves who asks.
-#[derive(Clone, Default)]
-enum Token {
-    #[default]
-    None,
-    Text(Arc<str>),
-    /// Read again for every query, so that it may change.
-    File(Arc<PathBuf>),
 }
 
 // === impl Consul ===
@@ -84,7 +73,7 @@ impl Consul {
     pub fn builder() -> Builder {
         Builder {
             address: DEFAULT_ADDRESS.to_owned(),
-            token: Token::None,
+            token: Secret::None,
             tls: TlsFiles::default(),
             wait: Duration::from_secs(55),
             timeout: Duration::from_secs(10),
@@ -150,13 +139,13 @@ impl Builder {
 
     /// The ACL token that every query carries. By default none.
     pub fn token(mut self, token: impl Into<Arc<str>>) -> Self {
-        self.token = Token::Text(token.into());
+        self.token = Secret::Text(token.into());
         self
     }
 
     /// A file with the ACL token, read again for every query.
     pub fn token_file(mut self, file: impl Into<PathBuf>) -> Self {
-        self.token = Token::File(Arc::new(file.into()));
+        self.token = Secret::File(Arc::new(file.into()));
         self
     }
 
@@ -205,15 +194,5 @@ impl Builder {
     /// The address makes no sense, or a file cannot be used.
     pub fn build(self) -> Result<Consul, ConsulError> {
         Client::new(self).map(Consul)
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Text(_) => f.write_str("Text(..)"),
-            Self::File(file) => f.debug_tuple("File").field(file).finish(),
-        }
     }
 }

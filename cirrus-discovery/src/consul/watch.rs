@@ -1,6 +1,5 @@
 //! One watch on one service, by blocking queries.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use cirrus_core::BoxError;
@@ -8,19 +7,16 @@ use cirrus_core::discovery::{Endpoints, ServiceName, UnknownService};
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Answer, Client};
-use super::link::Link;
 use super::record::{Said, read};
 use super::{ConsulError, ConsulService};
+use crate::link::Link;
+use crate::pace::{Rest, about};
 
 /// The shortest time from one query to the next: what changes all the time is not asked about all the time.
 const PACE: Duration = Duration::from_millis(100);
 
 /// Between two looks for a service that is not there. With jitter.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Between two attempts after an error: at first, and at the most. With jitter.
-const FIRST_REST: Duration = Duration::from_millis(250);
-const LONGEST_REST: Duration = Duration::from_secs(8);
 
 /// What Consul says of a datacentre that it cannot reach, whether it knows of it or not.
 const NO_PATH: &str = "No path to datacenter";
@@ -36,7 +32,7 @@ pub(super) struct Watch {
     index: u64,
     /// Before this no query is sent.
     next: Option<Instant>,
-    rest: Duration,
+    rest: Rest,
     /// The last item said so.
     said_unknown: bool,
 }
@@ -52,7 +48,7 @@ impl Watch {
             service,
             index: 0,
             next: None,
-            rest: FIRST_REST,
+            rest: Rest::default(),
             said_unknown: false,
         }
     }
@@ -101,7 +97,7 @@ impl Watch {
         };
         let said = read(&answer.body, &self.service)?;
         self.index = self.advanced(&answer);
-        self.rest = FIRST_REST;
+        self.rest = Rest::default();
         Ok(said)
     }
 
@@ -129,19 +125,12 @@ impl Watch {
     /// What is not there is asked for now and then: a query for it that is held back may miss its coming.
     fn look_again(&mut self) {
         self.index = 0;
-        self.next = Some(Instant::now() + LOOK.mul_f64(0.5 + jitter()));
+        self.next = Some(Instant::now() + about(LOOK));
     }
 
     /// The next query is one that is answered at once, after a rest.
     fn failed(&mut self) {
         self.index = 0;
-        self.next = Some(Instant::now() + self.rest.mul_f64(0.5 + jitter()));
-        self.rest = (self.rest * 2).min(LONGEST_REST);
+        self.next = Some(self.rest.end());
     }
-}
-
-/// Between 0 and 1: a fleet does not come back all at once.
-fn jitter() -> f64 {
-    let random = RandomState::new().hash_one(0_u8) >> 32;
-    f64::from(u32::try_from(random).unwrap_or(0)) / f64::from(u32::MAX)
 }

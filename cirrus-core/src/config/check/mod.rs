@@ -5,6 +5,7 @@ mod balancing;
 mod caching;
 mod clusters;
 mod content;
+mod discovery;
 mod gateway;
 mod health;
 mod origins;
@@ -135,6 +136,7 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     clusters(config, abilities, faults);
     registry::registry(config, faults);
     gateway::consul(config, abilities, faults);
+    discovery::discovery(config, faults);
     hosts(config, faults);
     peers::peers(config, faults);
 }

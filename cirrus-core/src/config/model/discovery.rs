@@ -22,6 +22,90 @@ pub struct DiscoveryConfig {
     pub guard: DiscoveryGuardConfig,
     /// Services of the form `dns://…` and `dns+srv://…`.
     pub dns: DnsDiscoveryConfig,
+    /// Services of the form `etcd://…`.
+    pub etcd: EtcdDiscoveryConfig,
+    /// Services of the form `redis://…`.
+    pub redis: RedisDiscoveryConfig,
+}
+
+/// Services of the form `etcd:///PREFIX`, each with a record in JSON under every key that begins with the prefix. A change
+/// needs a restart; a password's file is read again for every login.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EtcdDiscoveryConfig {
+    /// The servers: `"host:port"`, port 2379 unless given. When one does not answer the next is asked. A service's own, as
+    /// in `etcd://10.0.0.1:2379,10.0.0.2:2379/PREFIX`, go before these.
+    pub addresses: Vec<String>,
+    /// The user to log in as. By default nobody logs in.
+    pub user: Option<String>,
+    /// The user's password. Either this or `password_file`, which is better kept from others.
+    pub password: Option<String>,
+    /// A file with the user's password. Relative paths start at the configuration file.
+    pub password_file: Option<PathBuf>,
+    /// Whether the servers are spoken to with TLS.
+    pub tls: bool,
+    /// A PEM file of the only authorities believed with `tls`. By default the system's trusted roots.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the certificate shown to the servers, its chain behind it. Goes with `key`.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// How long connecting to one server and its answer may take, 10 ms to 1 min.
+    pub timeout: Period,
+    /// How often everything is read again, give or take half of it, 1 s to 1 h. Changes are known at once without it; this
+    /// is for a watch that has died without a word.
+    pub read_every: Period,
+}
+
+/// Services of the form `redis:///KEY`, each a hash with a record in JSON in every field, or a set of such records. A change
+/// needs a restart; a password's file is read again for every login.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RedisDiscoveryConfig {
+    /// Servers, Sentinels or nodes of a cluster: `"host:port"`, port 6379 unless given. When one does not answer the next
+    /// is asked. A service's own, as in `redis://10.0.0.5:6379/KEY`, go before these.
+    pub addresses: Vec<String>,
+    /// Who is at the addresses.
+    pub mode: RedisMode,
+    /// The master's name, as Sentinels know it. Goes with `mode = "sentinel"`.
+    pub master: Option<String>,
+    /// The number of the database. A cluster has only 0.
+    pub database: u16,
+    /// The user to log in as. By default, with a password, `default`.
+    pub user: Option<String>,
+    /// The user's password. Either this or `password_file`, which is better kept from others. Sentinels get it if they ask.
+    pub password: Option<String>,
+    /// A file with the user's password. Relative paths start at the configuration file.
+    pub password_file: Option<PathBuf>,
+    /// Whether all of them are spoken to with TLS.
+    pub tls: bool,
+    /// A PEM file of the only authorities believed with `tls`. By default the system's trusted roots.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the certificate shown to Redis, its chain behind it. Goes with `key`.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the key of `certificate`.
+    pub key: Option<PathBuf>,
+    /// How long connecting to one address and its answer may take, 10 ms to 1 min.
+    pub timeout: Period,
+    /// How often a key is read, give or take half of it, 1 s to 1 h. It is read at once when something is published in the
+    /// channel of its own name, or when Redis has keyspace notifications.
+    pub read_every: Period,
+}
+
+/// Who is at the addresses of Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RedisMode {
+    /// A server; of several the first that answers.
+    #[default]
+    Single,
+    /// Sentinels, which know who the master is.
+    Sentinel,
+    /// Some nodes of a cluster.
+    Cluster,
 }
 
 /// When a set of endpoints is suddenly too small to be believed at once. The endpoints before stay until a second full
@@ -103,6 +187,43 @@ impl Default for DnsDiscoveryConfig {
             max_ttl: Period::secs(300),
             retry: Period::secs(5),
             timeout: Period::secs(2),
+        }
+    }
+}
+
+impl Default for EtcdDiscoveryConfig {
+    fn default() -> Self {
+        Self {
+            addresses: vec!["127.0.0.1:2379".to_owned()],
+            user: None,
+            password: None,
+            password_file: None,
+            tls: false,
+            ca: None,
+            certificate: None,
+            key: None,
+            timeout: Period::secs(5),
+            read_every: Period::secs(30),
+        }
+    }
+}
+
+impl Default for RedisDiscoveryConfig {
+    fn default() -> Self {
+        Self {
+            addresses: vec!["127.0.0.1:6379".to_owned()],
+            mode: RedisMode::default(),
+            master: None,
+            database: 0,
+            user: None,
+            password: None,
+            password_file: None,
+            tls: false,
+            ca: None,
+            certificate: None,
+            key: None,
+            timeout: Period::secs(5),
+            read_every: Period::secs(5),
         }
     }
 }

@@ -34,8 +34,8 @@ pub use content::{
     RewriteConfig,
 };
 pub use discovery::{
-    DiscoveryConfig, DiscoveryGuardConfig, DnsDiscoveryConfig, RegistryConfig,
-    RegistryServiceConfig,
+    DiscoveryConfig, DiscoveryGuardConfig, DnsDiscoveryConfig, EtcdDiscoveryConfig,
+    RedisDiscoveryConfig, RedisMode, RegistryConfig, RegistryServiceConfig,
 };
 pub use disk::DiskCacheConfig;
 pub use health::{

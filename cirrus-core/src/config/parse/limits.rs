@@ -4,9 +4,9 @@ use super::balancing;
 use crate::config::faults::Faults;
 use crate::config::model::{
     BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, ConsulGatewayConfig,
-    CorsConfig, DiscoveryGuardConfig, DiskCacheConfig, DnsDiscoveryConfig, HealthConfig,
-    LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RespondConfig,
-    RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    CorsConfig, DiscoveryConfig, DiscoveryGuardConfig, DiskCacheConfig, DnsDiscoveryConfig,
+    HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
+    RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -25,6 +25,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
     admin(config, faults);
     guard(&config.discovery.guard, faults);
     dns(&config.discovery.dns, faults);
+    records(&config.discovery, faults);
     for (index, cluster) in config.cluster.iter().enumerate() {
         timeouts(
             &cluster.timeouts,
@@ -388,6 +389,19 @@ fn dns(dns: &DnsDiscoveryConfig, faults: &mut Faults) {
     within(dns.retry, least..=hour, at, "retry", faults);
     let patience = Period::millis(10)..=Period::secs(60);
     within(dns.timeout, patience, at, "timeout", faults);
+}
+
+/// Backends with records under keys.
+fn records(discovery: &DiscoveryConfig, faults: &mut Faults) {
+    let patience = Period::millis(10)..=Period::secs(60);
+    let often = Period::secs(1)..=Period::secs(3600);
+    let (etcd, redis) = (&discovery.etcd, &discovery.redis);
+    let at = format_args!("discovery.etcd");
+    within(etcd.timeout, patience.clone(), at, "timeout", faults);
+    within(etcd.read_every, often.clone(), at, "read_every", faults);
+    let at = format_args!("discovery.redis");
+    within(redis.timeout, patience, at, "timeout", faults);
+    within(redis.read_every, often, at, "read_every", faults);
 }
 
 fn cors(cors: Option<&CorsConfig>, at: Table<'_>, faults: &mut Faults) {

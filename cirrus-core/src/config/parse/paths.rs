@@ -39,6 +39,19 @@ impl Config {
             let files = files.into_iter().flatten();
             files.for_each(|path| resolve(path, base));
         }
+        let (etcd, redis) = (&mut self.discovery.etcd, &mut self.discovery.redis);
+        let files = [
+            &mut etcd.password_file,
+            &mut etcd.ca,
+            &mut etcd.certificate,
+            &mut etcd.key,
+            &mut redis.password_file,
+            &mut redis.ca,
+            &mut redis.certificate,
+            &mut redis.key,
+        ];
+        let files = files.into_iter().flatten();
+        files.for_each(|path| resolve(path, base));
         // Only the sites that change are copied: the others stay the same `Arc`.
         for site in self.site.iter_mut().filter(|site| has_relative(site)) {
             paths(Arc::make_mut(site)).for_each(|path| resolve(path, base));

@@ -1,4 +1,4 @@
-//! TLS to Consul.
+//! TLS to whoever knows endpoints.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,40 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_rustls::TlsConnector;
 
-use super::ConsulError;
-
 /// Whom to believe, and what to show.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TlsFiles {
-    pub(super) ca: Option<PathBuf>,
+pub(crate) struct TlsFiles {
+    pub(crate) ca: Option<PathBuf>,
     /// Certificate and key.
-    pub(super) identity: Option<(PathBuf, PathBuf)>,
-    /// The name that Consul's certificate must be for, if not its address.
-    pub(super) server_name: Option<String>,
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the server's certificate must be for, if not its address.
+    pub(crate) server_name: Option<String>,
+}
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("cannot use {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
 }
 
 // === impl TlsFiles ===
 
 impl TlsFiles {
-    /// The name that the certificate of the Consul at `host` must be for. `None` if it can be for none.
-    pub(super) fn name(&self, host: &str) -> Option<ServerName<'static>> {
+    /// The name that the certificate of the server at `host` must be for. `None` if it can be for none.
+    pub(crate) fn name(&self, host: &str) -> Option<ServerName<'static>> {
         let name = self.server_name.as_deref();
         let name = name.unwrap_or(host.trim_matches(['[', ']']));
         ServerName::try_from(name.to_owned()).ok()
     }
 
     /// Reads the files.
-    pub(super) fn connector(&self) -> Result<TlsConnector, ConsulError> {
+    pub(crate) fn connector(&self) -> Result<TlsConnector, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(ConsulError::Tls)?;
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let verified = match &self.ca {
             Some(ca) => builder.with_root_certificates(roots(ca)?),
             None => platform(builder)?,
@@ -46,10 +52,7 @@ impl TlsFiles {
             None => verified.with_no_client_auth(),
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error))?;
-                let chain = certificates(certificate)?;
-                verified
-                    .with_client_auth_cert(chain, key)
-                    .map_err(ConsulError::Tls)?
+                verified.with_client_auth_cert(certificates(certificate)?, key)?
             }
         };
         Ok(TlsConnector::from(Arc::new(config)))
@@ -58,19 +61,19 @@ impl TlsFiles {
 
 type Verified = ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
-fn platform(builder: ConfigBuilder<ClientConfig, WantsVerifier>) -> Result<Verified, ConsulError> {
-    builder.with_platform_verifier().map_err(ConsulError::Tls)
+fn platform(builder: ConfigBuilder<ClientConfig, WantsVerifier>) -> Result<Verified, TlsError> {
+    Ok(builder.with_platform_verifier()?)
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, ConsulError> {
+fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
-        roots.add(certificate).map_err(ConsulError::Tls)?;
+        roots.add(certificate)?;
     }
     Ok(roots)
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConsulError> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     let certificates: Vec<_> = read.map_err(|error| bad(file, error))?;
     if certificates.is_empty() {
@@ -79,8 +82,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConsulError
     Ok(certificates)
 }
 
-fn bad(file: &Path, error: impl ToString) -> ConsulError {
-    ConsulError::File {
+fn bad(file: &Path, error: impl ToString) -> TlsError {
+    TlsError::File {
         path: file.to_owned(),
         source: io::Error::other(error.to_string()),
     }
