@@ -14,8 +14,9 @@ use super::value::HeaderTitle;
 use crate::cache::{CacheKey, Peers, Rules, Selection, selections_of};
 use crate::clock::Timestamp;
 use crate::downstream::Pace;
+use crate::downstream::tls::Rules as TlsRules;
 use crate::metrics::SiteCells;
-use crate::middleware::Stack;
+use crate::middleware::{SiteTls, Stack};
 use crate::routing::{Hosts, Table};
 use crate::upstream::Cluster;
 
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub(crate) limits: Limits,
     /// The edges that this one fetches together with.
     pub(crate) peers: Option<Arc<Peers>>,
+    /// What TLS is like where a site says nothing.
+    pub(crate) tls: Arc<TlsRules>,
     trusted: Box<[IpNet]>,
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) cells: Arc<SiteCells>,
     /// Every cluster its routes use, its own and named ones.
     pub(crate) clusters: Vec<Arc<Cluster>>,
+    /// What its clients have to do with TLS, if it says so.
+    pub(crate) tls: Option<Arc<SiteTls>>,
     /// What it was compiled from: an equal one need not be compiled again.
     pub(super) config: Arc<SiteConfig>,
 }
@@ -103,6 +108,10 @@ impl Limits {
 // === impl Snapshot ===
 
 impl Snapshot {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, and each is another type"
+    )]
     pub(super) fn new(
         revision: u64,
         applied: Timestamp,
@@ -111,6 +120,7 @@ impl Snapshot {
         sites: Vec<Arc<Site>>,
         clusters: HashMap<Arc<str>, Named>,
         peers: Option<Arc<Peers>>,
+        tls: Arc<TlsRules>,
     ) -> Self {
         let limits = Limits::of(&config.limits);
         let trusted = config.server.trusted_proxies.iter().copied().collect();
@@ -123,6 +133,7 @@ impl Snapshot {
             clusters,
             limits,
             peers,
+            tls,
             trusted,
         }
     }

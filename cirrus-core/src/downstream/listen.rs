@@ -278,15 +278,26 @@ async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Outp
         admission,
         worker,
     } = *opening;
-    let shaken = tokio::select! {
-        shaken = tls.accept(stream) => shaken,
-        () = worker.drain.over() => return None,
+    let Some(room) = tls.admit() else {
+        // Dropped: closed at once. A queue of handshakes would only grow.
+        worker.cells.handshakes_refused.add(1);
+        return None;
     };
-    match shaken {
+    worker.cells.handshakes_begun.add(1);
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => Some(shaken),
+        () = worker.drain.over() => None,
+    };
+    worker.cells.handshakes_ended.add(1);
+    drop(room);
+    match shaken? {
         Ok((stream, handshake)) => {
             worker.cells.handshakes.add(1);
-            let connection = connection.secured(Some(handshake.certificate));
-            let connection = Arc::new(connection.with_server_name(handshake.sni));
+            let mut connection = connection
+                .secured(Some(handshake.certificate))
+                .with_server_name(handshake.sni);
+            connection.session = Some(handshake.session);
+            let connection = Arc::new(connection);
             let version = match handshake.h2 {
                 true => Version::Http2,
                 false => Version::Http1,

@@ -11,6 +11,7 @@ mod origins;
 mod peers;
 mod registry;
 mod site;
+mod tls;
 mod upstream_tls;
 
 use std::collections::{HashMap, HashSet};
@@ -89,8 +90,11 @@ pub(in crate::config) fn check_after(
     before: &Config,
     abilities: Abilities,
 ) -> Faults {
-    // Beyond a site itself, its check asks for these two.
-    if before.listen != config.listen || before.cluster != config.cluster {
+    // Beyond a site itself, its check asks for these.
+    if before.listen != config.listen
+        || before.cluster != config.cluster
+        || before.tls != config.tls
+    {
         return check(config, abilities);
     }
     let mut faults = Faults::default();
@@ -125,6 +129,7 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     gateway::consul(config, abilities, faults);
     hosts(config, faults);
     peers::peers(config, faults);
+    tls::tls(&config.tls, faults);
 }
 
 fn cluster_names(config: &Config) -> HashSet<&str> {

@@ -16,6 +16,7 @@ mod purging;
 mod shaping;
 mod site;
 mod store;
+mod tls;
 mod upstream;
 
 use super::parse::Written;
@@ -51,6 +52,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub use store::RedisCacheConfig;
+pub use tls::{
+    ClientAuthConfig, ClientAuthMode, ClientCertField, HstsConfig, Resumption, SiteTlsConfig,
+    TlsConfig, TlsVersion,
+};
 pub use upstream::{
     ClusterConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
     UpstreamTlsConfig, UpstreamTlsVersion,
@@ -73,6 +78,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Where server certificates come from.
     pub certificates: CertificatesConfig,
+    /// TLS with clients.
+    pub tls: TlsConfig,
     /// One line for every request.
     pub access_log: AccessLogConfig,
     /// How the endpoints of clusters with a `service` are found.
@@ -172,6 +179,9 @@ pub struct LimitsConfig {
     pub header_time: Period,
     /// How long a client may take for a TLS handshake. A change needs a restart.
     pub handshake_time: Period,
+    /// TLS handshakes at the same time, over all listeners; the connection of one more is closed at once. A change needs a
+    /// restart.
+    pub handshakes: u32,
     /// How long a connection may stay open without a request.
     pub idle_time: Period,
     /// How long a client may take nothing of a response that waits for it; then its connection is closed, with HTTP/2 its
@@ -295,6 +305,7 @@ impl Default for LimitsConfig {
             header_bytes: Size::kib(16),
             header_time: Period::secs(10),
             handshake_time: Period::secs(10),
+            handshakes: 4096,
             idle_time: Period::secs(60),
             send_time: Period::secs(60),
             body_idle_time: Period::secs(30),

@@ -1,8 +1,15 @@
 //! TLS on the client's side: ClientHello → certificate → handshake.
 
+mod auth;
+mod identity;
 mod loads;
+mod resume;
+mod rules;
+mod session;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -10,29 +17,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{
-    Accepted, Acceptor as HelloReader, ClientHello, NoServerSessionStorage, ResolvesServerCert,
-};
+use rustls::server::{Accepted, Acceptor as HelloReader, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::cert::{CertProvider, Certificate, Hello, Lookup, ServerName};
+use crate::clock::Clock;
+use crate::config::{Live, TlsConfig};
+use crate::server::Drain;
+pub(crate) use auth::{ClientAuth, check_auth};
+pub(crate) use identity::ClientIdentity;
 use loads::Loads;
+pub(crate) use resume::Resumptions;
+pub(crate) use rules::Rules;
+pub(crate) use session::TlsSession;
+pub(crate) use tickets::{BadSecret, check_secret};
+pub(crate) use turns::Turns;
 
-/// Accepts TLS connections with the certificates of one provider. Clones are one: they share session tickets and loads,
-/// so that a client that comes back to another worker resumes its session.
+/// Accepts TLS connections with the certificates of one provider. Clones are one: they share sessions and loads, so that
+/// a client that comes back to another worker resumes its session.
 ///
-/// TLS 1.2 and 1.3; no early data, because it can be replayed (RFC 8446 §8); no client certificates.
+/// What a site says about TLS holds under its names. No early data, because it can be replayed (RFC 8446 §8).
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     provider: Arc<dyn CertProvider>,
-    config: Arc<ServerConfig>,
+    terms: Arc<Terms>,
+    /// Whether its listener has HTTP/2.
+    http2: bool,
     loads: Loads,
     limit: HandshakeTimeout,
+    /// Room for handshakes.
+    room: Arc<Semaphore>,
+    turns: Option<Turns>,
+}
+
+/// What connections are accepted by.
+pub(crate) struct Terms {
+    /// Where sites say what they have to do with TLS.
+    live: Option<Arc<Live>>,
+    resumptions: Resumptions,
+    strict: bool,
+    default_name: Option<ServerName>,
+    /// Where no site says anything.
+    rules: Arc<Rules>,
 }
 
 /// Longest time from the first byte to the end of the handshake, loading of a cold certificate included. Default: 10 s.
@@ -52,6 +83,7 @@ pub(crate) struct Handshake {
     pub(crate) h2: bool,
     /// The name the client asked for.
     pub(crate) sni: Option<ServerName>,
+    pub(crate) session: Arc<TlsSession>,
 }
 
 /// Why there is no connection. The client has been told whatever can be told.
@@ -92,31 +124,43 @@ const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 // === impl Acceptor ===
 
 impl Acceptor {
-    /// Accepts with certificates of `provider`, and offers `alpn` (the first is preferred). Cold certificates are loaded
-    /// by `spawn`.
-    pub(crate) fn new(
-        provider: Arc<dyn CertProvider>,
-        alpn: &[&[u8]],
-        spawn: Spawn,
-    ) -> Result<Self, rustls::Error> {
-        let loads = Loads::new(Arc::clone(&provider), spawn);
-        let config = Arc::new(config(alpn)?);
-        let limit = HandshakeTimeout::default();
-        Ok(Self {
+    /// Accepts with certificates of `provider`. Cold certificates are loaded by `spawn`.
+    pub(crate) fn new(provider: Arc<dyn CertProvider>, terms: Arc<Terms>, spawn: Spawn) -> Self {
+        Self {
+            loads: Loads::new(Arc::clone(&provider), spawn),
             provider,
-            config,
-            loads,
-            limit,
-        })
+            terms,
+            http2: true,
+            limit: HandshakeTimeout::default(),
+            room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            turns: None,
+        }
     }
 
-    /// Offers other protocols; tickets of the same names are good for both.
+    /// Offers HTTP/1.1 only; tickets of the same names are good for both.
     #[must_use]
-    pub(crate) fn speaking(mut self, alpn: &[&[u8]]) -> Self {
-        let mut config = ServerConfig::clone(&self.config);
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        self.config = Arc::new(config);
+    pub(crate) fn without_http2(mut self) -> Self {
+        self.http2 = false;
         self
+    }
+
+    /// With room for so many handshakes at the same time, over all clones.
+    #[must_use]
+    pub(crate) fn with_room(mut self, most: u32) -> Self {
+        self.room = Arc::new(Semaphore::new(most as usize));
+        self
+    }
+
+    /// With turns that the handshakes of one worker take.
+    #[must_use]
+    pub(crate) fn with_turns(mut self, turns: Turns) -> Self {
+        self.turns = Some(turns);
+        self
+    }
+
+    /// Room for one more handshake, if there is any.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
     /// With another limit.
@@ -150,37 +194,77 @@ impl Acceptor {
             .client_hello()
             .server_name()
             .and_then(ServerName::new);
-        let Some(certificate) = self.certificate(sni.as_ref()).await else {
+        let rules = self.terms.rules(sni.as_ref());
+        let certificate = match &rules {
+            Some(_) => {
+                self.certificate(sni.as_ref(), &accepted.client_hello())
+                    .await
+            }
+            None => None,
+        };
+        let (Some(rules), Some(certificate)) = (rules, certificate) else {
             say(&mut io, &UNRECOGNIZED_NAME).await;
             return Err(AcceptError::NoCertificate(sni));
         };
-        let start = StartHandshake::from_parts(accepted, io);
-        let stream = start.into_stream(self.config_for(&certificate)).await?;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let config = self.config(&rules, &certificate)?;
+        let start = StartHandshake::from_parts(accepted, io).into_stream(config);
+        let stream = match &self.turns {
+            Some(turns) => turns.take(start).await?,
+            None => start.await?,
+        };
+        let connection = stream.get_ref().1;
+        let h2 = connection.alpn_protocol() == Some(b"h2");
+        let session = Arc::new(TlsSession::of(connection, &rules, self.terms.strict));
         Ok((
             stream,
             Handshake {
                 certificate,
                 h2,
                 sni,
+                session,
             },
         ))
     }
 
-    async fn certificate(&self, sni: Option<&ServerName>) -> Option<Arc<Certificate>> {
-        match self.provider.lookup(&Hello::new(sni)) {
+    async fn certificate(
+        &self,
+        sni: Option<&ServerName>,
+        hello: &ClientHello<'_>,
+    ) -> Option<Arc<Certificate>> {
+        let schemes = usable_schemes(hello);
+        if let Some(found) = self.look_up(sni, &schemes).await {
+            return Some(found);
+        }
+        let default = self.terms.default_name.as_ref()?;
+        self.look_up(Some(default), &schemes).await
+    }
+
+    async fn look_up(
+        &self,
+        name: Option<&ServerName>,
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<Certificate>> {
+        let hello = Hello::new(name).with_schemes(schemes);
+        match self.provider.lookup(&hello) {
             Lookup::Found(certificate) => Some(certificate),
             Lookup::Cold(name) => self.loads.load(name).await,
             Lookup::Unknown => None,
         }
     }
 
-    /// Differs from the shared one in its certificate only, so tickets of one are good for the other; rustls itself
+    /// Differs from the rules' own in its certificate only, so tickets of one are good for the other; rustls itself
     /// resumes a session only under the name it began with.
-    fn config_for(&self, certificate: &Certificate) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.config);
+    fn config(
+        &self,
+        rules: &Rules,
+        certificate: &Certificate,
+    ) -> Result<Arc<ServerConfig>, AcceptError> {
+        let config = rules
+            .config(&self.terms.resumptions, self.http2)
+            .map_err(AcceptError::Tls)?;
+        let mut config = ServerConfig::clone(&config);
         config.cert_resolver = Arc::new(Chosen(Some(Arc::clone(&certificate.key))));
-        Arc::new(config)
+        Ok(Arc::new(config))
     }
 }
 
@@ -192,17 +276,115 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-fn config(alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Chosen(None)));
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // Tickets keep no state here; a session cache would be one lock for all workers.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
+// === impl Terms ===
+
+impl Terms {
+    /// As configured.
+    pub(crate) fn new(
+        config: &TlsConfig,
+        clock: Arc<dyn Clock>,
+        live: Option<Arc<Live>>,
+    ) -> Result<Arc<Self>, BadSecret> {
+        Ok(Arc::new(Self {
+            live,
+            resumptions: Resumptions::new(config, clock)?,
+            strict: config.strict_sni,
+            default_name: config.default_name.as_deref().and_then(ServerName::new),
+            rules: Arc::new(Rules::of(config)),
+        }))
+    }
+
+    /// What holds under a name; `None` if nothing is to be served under it.
+    fn rules(&self, sni: Option<&ServerName>) -> Option<Arc<Rules>> {
+        let Some(live) = &self.live else {
+            return Some(Arc::clone(&self.rules));
+        };
+        let live = live.now();
+        if self.strict && sni.is_none() {
+            return None;
+        }
+        // Who names no host is whoever the site for every host takes.
+        let site = live.hosts.lookup(sni.map_or("", ServerName::as_str));
+        if self.strict && site.is_none() {
+            return None;
+        }
+        let own = site.and_then(|site| site.tls.as_ref());
+        Some(own.map_or_else(|| Arc::clone(&live.tls), |own| Arc::clone(&own.rules)))
+    }
+
+    /// Reads again what stands in files, at intervals.
+    pub(crate) async fn follow(self: Arc<Self>, drain: Drain) {
+        let mut ticks = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = drain.begun() => return,
+            }
+            let terms = Arc::clone(&self);
+            let look = tokio::task::spawn_blocking(move || terms.reload());
+            if let Err(error) = look.await {
+                tracing::error!(%error, "the files of TLS could not be looked at");
+            }
+        }
+    }
+
+    fn reload(&self) {
+        self.resumptions.reload();
+        let Some(live) = &self.live else { return };
+        let live = live.now();
+        let asking = live.sites.iter().filter_map(|site| site.tls.as_ref());
+        for auth in asking.filter_map(|tls| tls.rules.auth.as_ref()) {
+            auth.reload();
+        }
+    }
 }
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The signatures that a client can make use of: with TLS 1.2 only those that its suites have room for.
+fn usable_schemes(hello: &ClientHello<'_>) -> Vec<SignatureScheme> {
+    let has = |names: &[CipherSuite]| hello.cipher_suites().iter().any(|one| names.contains(one));
+    let is_new = has(&[
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ]);
+    let (ecdsa, rsa) = match is_new {
+        true => (true, true),
+        false => (has(&ECDSA_SUITES), has(&RSA_SUITES)),
+    };
+    let fits = |scheme: &SignatureScheme| if is_rsa(*scheme) { rsa } else { ecdsa };
+    hello
+        .signature_schemes()
+        .iter()
+        .copied()
+        .filter(fits)
+        .collect()
+}
+
+fn is_rsa(scheme: SignatureScheme) -> bool {
+    use SignatureScheme as S;
+    let pkcs1 = [
+        S::RSA_PKCS1_SHA256,
+        S::RSA_PKCS1_SHA384,
+        S::RSA_PKCS1_SHA512,
+    ];
+    let pss = [S::RSA_PSS_SHA256, S::RSA_PSS_SHA384, S::RSA_PSS_SHA512];
+    pkcs1.contains(&scheme) || pss.contains(&scheme)
+}
+
+const ECDSA_SUITES: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+const RSA_SUITES: [CipherSuite; 3] = [
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// Reads up to the whole ClientHello.
 ///

@@ -275,7 +275,7 @@ async fn an_unavailable_certificate_is_asked_for_again() {
 #[tokio::test]
 async fn a_load_that_is_never_run_frees_its_name() {
     let (provider, _) = cold(Answer::Certificate, 100);
-    let acceptor = Acceptor::new(provider, &[], Spawn::new(drop)).unwrap();
+    let acceptor = Acceptor::new(provider, terms(), Spawn::new(drop));
     for _ in 0..2 {
         let (_, server) = shake(&acceptor, anyone(), "cold.example").await;
         assert!(matches!(server, Err(AcceptError::NoCertificate(Some(_)))));
@@ -299,7 +299,12 @@ fn cold(answer: Answer, permits: usize) -> (Arc<Scripted>, Acceptor) {
 fn acceptor(provider: Arc<dyn CertProvider>) -> Acceptor {
     #[expect(clippy::disallowed_methods, reason = "the test's runtime ends them")]
     let spawn = Spawn::new(|work| drop(tokio::spawn(work)));
-    Acceptor::new(provider, &[b"h2", b"http/1.1"], spawn).unwrap()
+    Acceptor::new(provider, terms(), spawn)
+}
+
+fn terms() -> Arc<Terms> {
+    let clock = Arc::new(crate::clock::SystemClock);
+    Terms::new(&TlsConfig::default(), clock, None).unwrap()
 }
 
 fn anyone() -> ClientConfig {

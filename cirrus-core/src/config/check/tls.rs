@@ -1,0 +1,91 @@
+//! TLS with clients: values that belong together, and files that can be used.
+
+use std::path::Path;
+
+use crate::config::faults::Faults;
+use crate::config::model::{HstsConfig, SiteTlsConfig, TlsConfig, TlsVersion};
+use crate::config::value::{Period, StatusNumber};
+use crate::downstream::ServerName;
+use crate::downstream::tls::{check_auth, check_secret};
+
+/// A year: what browsers' makers ask for.
+const YEAR: Period = Period::secs(365 * 24 * 60 * 60);
+
+/// Checks the table `[tls]`.
+pub(super) fn tls(tls: &TlsConfig, faults: &mut Faults) {
+    versions(tls.min_version, tls.max_version, "tls", faults);
+    if let Some(name) = &tls.default_name
+        && ServerName::new(name).is_none()
+    {
+        let message = "not a host name, such as \"www.shop.example\"";
+        faults.error("tls.default_name", Some(name.clone()), message);
+    }
+    for (index, file) in tls.ticket_secrets.iter().enumerate() {
+        if let Err(bad) = check_secret(file) {
+            let path = format!("tls.ticket_secrets[{index}]");
+            faults.error(path, Some(shown(file)), format!("the file {}", bad.why));
+        }
+    }
+}
+
+/// Checks the table of a site that stands at `path`.
+pub(super) fn site_tls(own: &SiteTlsConfig, tls: &TlsConfig, path: &str, faults: &mut Faults) {
+    let (min, max) = (own.min_version, own.max_version);
+    if min.is_some() || max.is_some() {
+        let (min, max) = (
+            min.unwrap_or(tls.min_version),
+            max.unwrap_or(tls.max_version),
+        );
+        versions(min, max, path, faults);
+    }
+    if let Some(status) = own.redirect
+        && ![301, 302, 307, 308].map(StatusNumber).contains(&status)
+    {
+        let message = "not a redirect that keeps clients: 301, 302, 307 and 308 are allowed";
+        faults.error(
+            format!("{path}.redirect"),
+            Some(status.to_string()),
+            message,
+        );
+    }
+    if own.redirect.is_none()
+        && let Some(port) = own.redirect_port
+    {
+        let message = "of no use without `redirect`";
+        faults.error(
+            format!("{path}.redirect_port"),
+            Some(port.to_string()),
+            message,
+        );
+    }
+    if let Some(own) = &own.hsts {
+        hsts(own, &format!("{path}.hsts"), faults);
+    }
+    let Some(auth) = &own.client_auth else { return };
+    if let Err(bad) = check_auth(auth) {
+        let field = format!("{path}.client_auth.{}", bad.key);
+        faults.error(
+            field,
+            Some(shown(&bad.file)),
+            format!("the file {}", bad.why),
+        );
+    }
+}
+
+fn versions(min: TlsVersion, max: TlsVersion, path: &str, faults: &mut Faults) {
+    if min > max {
+        let message = "newer than `max_version`: no version is left";
+        faults.error(format!("{path}.min_version"), None, message);
+    }
+}
+
+fn hsts(hsts: &HstsConfig, path: &str, faults: &mut Faults) {
+    if hsts.preload && (!hsts.include_subdomains || hsts.max_age < YEAR) {
+        let message = "the lists of browsers take only those with `include_subdomains` and a `max_age` of at least \"365d\"";
+        faults.error(format!("{path}.preload"), Some("true".to_owned()), message);
+    }
+}
+
+fn shown(file: &Path) -> String {
+    file.display().to_string()
+}
