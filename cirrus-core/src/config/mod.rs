@@ -31,12 +31,12 @@ pub use model::{
     ConsulGatewayConfig, ContentCoding, CorsConfig, DiscoveryConfig, DiskCacheConfig,
     DnsDiscoveryConfig, FilesConfig, ForwardAuthConfig, HeaderEditsConfig, HealthConfig,
     HstsConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig, MirrorConfig, OriginConfig,
-    OriginProtocol, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
-    RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig, RegistryServiceConfig,
-    RequestCacheControl, RequestIdConfig, RespondConfig, Resumption, RetryConfig, RewriteConfig,
-    RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig,
-    SiteTlsConfig, SplitConfig, StickyConfig, TimeoutsConfig, TlsConfig, TlsVersion,
-    UpstreamTlsConfig, UpstreamTlsVersion,
+    OriginProtocol, PassthroughConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig,
+    PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig,
+    RegistryServiceConfig, RequestCacheControl, RequestIdConfig, RespondConfig, Resumption,
+    RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie,
+    SiteCacheConfig, SiteConfig, SiteTlsConfig, SplitConfig, StickyConfig, TimeoutsConfig,
+    TlsConfig, TlsVersion, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

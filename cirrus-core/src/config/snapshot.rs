@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub(crate) limits: Limits,
     /// The edges that this one fetches together with.
     pub(crate) peers: Option<Arc<Peers>>,
+    /// Names whose connections are handed on as they are; `None` if there are none.
+    pub(crate) passthrough: Option<Hosts<Arc<Cluster>>>,
     /// What TLS is like where a site says nothing.
     pub(crate) tls: Arc<TlsRules>,
     trusted: Box<[IpNet]>,
@@ -122,6 +124,7 @@ impl Snapshot {
         peers: Option<Arc<Peers>>,
         tls: Arc<TlsRules>,
     ) -> Self {
+        let passthrough = passthrough(&config, &clusters);
         let limits = Limits::of(&config.limits);
         let trusted = config.server.trusted_proxies.iter().copied().collect();
         Self {
@@ -133,6 +136,7 @@ impl Snapshot {
             clusters,
             limits,
             peers,
+            passthrough,
             tls,
             trusted,
         }
@@ -187,6 +191,25 @@ impl Snapshot {
             .map(|named| &named.cluster)
             .chain(own)
     }
+}
+
+fn passthrough(
+    config: &Config,
+    clusters: &HashMap<Arc<str>, Named>,
+) -> Option<Hosts<Arc<Cluster>>> {
+    if config.passthrough.is_empty() {
+        return None;
+    }
+    let mut hosts = Hosts::builder();
+    for one in &config.passthrough {
+        let Some(named) = clusters.get(&*one.cluster) else {
+            continue;
+        };
+        for name in &one.names {
+            hosts.set(name, Arc::clone(&named.cluster));
+        }
+    }
+    Some(hosts.build())
 }
 
 // === impl Site ===

@@ -7,15 +7,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::Connection;
 use super::http::{self, Version};
 use super::proxy_protocol::{self, HeaderTime, Refusal, Senders};
-use super::tls::Acceptor;
+use super::tls::{Accepted, Acceptor};
 use crate::config::ListenConfig;
 use crate::server::{Admission, Worker};
+use crate::upstream::passthrough;
 
 /// Connections that the kernel keeps for each worker until it accepts them.
 const BACKLOG: i32 = 4096;
@@ -265,13 +267,24 @@ async fn introduced(stream: &mut TcpStream, connection: &mut Connection, worker:
 
 /// Serves a connection with TLS.
 async fn secure(opening: Box<Opening>, tls: Acceptor) {
-    if let Some(served) = Box::pin(shaken(opening, tls)).await {
-        served.await;
+    match Box::pin(shaken(opening, tls)).await {
+        Some(Next::Served(served)) => served.await,
+        Some(Next::Passed(passed)) => passed.await,
+        None => {}
     }
 }
 
+/// What is left to be done for a connection.
+enum Next<F> {
+    Served(F),
+    Passed(BoxFuture<'static, ()>),
+}
+
 /// Performs the handshake; what is left to be done then is to serve the connection.
-async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Output = ()> + Send> {
+async fn shaken(
+    opening: Box<Opening>,
+    tls: Acceptor,
+) -> Option<Next<impl Future<Output = ()> + Send>> {
     let Opening {
         stream,
         connection,
@@ -291,7 +304,11 @@ async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Outp
     worker.cells.handshakes_ended.add(1);
     drop(room);
     match shaken? {
-        Ok((stream, handshake)) => {
+        Ok(Accepted::Passed(stream, said, cluster)) => Some(Next::Passed(Box::pin(async move {
+            passthrough::pass(stream, said, cluster, &connection, &worker).await;
+            drop(admission);
+        }))),
+        Ok(Accepted::Ended(stream, handshake)) => {
             worker.cells.handshakes.add(1);
             let mut connection = connection
                 .secured(Some(handshake.certificate))
@@ -304,7 +321,8 @@ async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Outp
             };
             // Boxed: it is large, and handed on from one to the next.
             let stream = Box::new(stream);
-            Some(http::serve(stream, version, connection, admission, worker))
+            let served = http::serve(stream, version, connection, admission, worker);
+            Some(Next::Served(served))
         }
         Err(error) => {
             worker.cells.handshake_failures.add(1);

@@ -12,6 +12,7 @@ pub(crate) mod h2;
 mod ledger;
 mod link;
 mod mirror;
+pub(crate) mod passthrough;
 pub(crate) mod pool;
 mod replay;
 mod retry;

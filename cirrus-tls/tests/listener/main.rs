@@ -5,7 +5,9 @@ mod client;
 mod drain;
 mod foreign;
 mod http2;
+mod mutual;
 mod plain;
+mod sites;
 mod swap;
 
 use std::time::Duration;

@@ -130,6 +130,7 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     hosts(config, faults);
     peers::peers(config, faults);
     tls::tls(&config.tls, faults);
+    tls::passthrough(config, &cluster_names(config), faults);
 }
 
 fn cluster_names(config: &Config) -> HashSet<&str> {

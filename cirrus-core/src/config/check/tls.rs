@@ -1,9 +1,10 @@
 //! TLS with clients: values that belong together, and files that can be used.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::config::faults::Faults;
-use crate::config::model::{HstsConfig, SiteTlsConfig, TlsConfig, TlsVersion};
+use crate::config::model::{Config, HstsConfig, SiteTlsConfig, TlsConfig, TlsVersion};
 use crate::config::value::{Period, StatusNumber};
 use crate::downstream::ServerName;
 use crate::downstream::tls::{check_auth, check_secret};
@@ -69,6 +70,32 @@ pub(super) fn site_tls(own: &SiteTlsConfig, tls: &TlsConfig, path: &str, faults:
             Some(shown(&bad.file)),
             format!("the file {}", bad.why),
         );
+    }
+}
+
+/// Checks the tables `[[passthrough]]`: each name once, and clusters that there are.
+pub(super) fn passthrough(config: &Config, names: &HashSet<&str>, faults: &mut Faults) {
+    let mut seen = HashSet::new();
+    for (index, one) in config.passthrough.iter().enumerate() {
+        let path = format!("passthrough[{index}]");
+        if one.names.is_empty() {
+            faults.error(format!("{path}.names"), None, "at least one name is needed");
+        }
+        if !names.contains(&*one.cluster) {
+            let message = "there is no such cluster: define it as `[[cluster]]`";
+            faults.error(
+                format!("{path}.cluster"),
+                Some(one.cluster.clone()),
+                message,
+            );
+        }
+        for (number, name) in one.names.iter().enumerate() {
+            if !seen.insert(name) {
+                let message = "this name stands above already; each can stand once";
+                let path = format!("{path}.names[{number}]");
+                faults.error(path, Some(name.to_string()), message);
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod content;
 mod discovery;
 mod disk;
 mod health;
+mod passthrough;
 mod peers;
 mod purging;
 mod shaping;
@@ -39,6 +40,7 @@ pub use health::{
     AtLeastConfig, BodyMatchConfig, BreakerConfig, CheckConfig, CheckKind, CheckState, HealthConfig,
 };
 use ipnet::IpNet;
+pub use passthrough::PassthroughConfig;
 pub use peers::{PeerConfig, PeersConfig};
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
@@ -90,6 +92,8 @@ pub struct Config {
     pub cluster: Vec<Arc<ClusterConfig>>,
     /// A table of endpoints that is changed through the admin API.
     pub registry: Option<RegistryConfig>,
+    /// Names whose connections are handed on as they are.
+    pub passthrough: Vec<PassthroughConfig>,
     /// What is served under which host names.
     pub site: Vec<Arc<SiteConfig>>,
 

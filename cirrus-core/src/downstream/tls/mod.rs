@@ -1,6 +1,7 @@
 //! TLS on the client's side: ClientHello → certificate → handshake.
 
 mod auth;
+pub(crate) mod hello;
 mod identity;
 mod loads;
 mod resume;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rustls::server::{Accepted, Acceptor as HelloReader, ClientHello, ResolvesServerCert};
+use rustls::server::{
+    Accepted as WholeHello, Acceptor as HelloReader, ClientHello, ResolvesServerCert,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,8 +30,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::cert::{CertProvider, Certificate, Hello, Lookup, ServerName};
 use crate::clock::Clock;
-use crate::config::{Live, TlsConfig};
+use crate::config::{Live, Snapshot, TlsConfig};
 use crate::server::Drain;
+use crate::upstream::Cluster;
 pub(crate) use auth::{ClientAuth, check_auth};
 pub(crate) use identity::ClientIdentity;
 use loads::Loads;
@@ -73,6 +77,15 @@ pub(crate) struct HandshakeTimeout(pub(crate) Duration);
 /// Starts work that outlives whoever asked for it.
 #[derive(Clone)]
 pub(crate) struct Spawn(Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>);
+
+/// What became of a connection.
+#[derive(Debug)]
+pub(crate) enum Accepted<IO> {
+    /// TLS ends here.
+    Ended(TlsStream<IO>, Handshake),
+    /// It goes to a cluster as it is, with what its client has said already.
+    Passed(IO, Vec<u8>, Arc<Cluster>),
+}
 
 /// What a handshake has settled.
 #[derive(Clone, Debug)]
@@ -175,21 +188,44 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// A dropped future closes the connection; the load of a cold certificate goes on.
-    pub(crate) async fn accept<IO>(&self, io: IO) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    pub(crate) async fn accept<IO>(&self, io: IO) -> Result<Accepted<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match tokio::time::timeout(self.limit.0, self.handshake(io)).await {
+        match tokio::time::timeout(self.limit.0, self.begin(io)).await {
             Ok(done) => done,
             Err(_) => Err(AcceptError::Timeout),
         }
     }
 
-    async fn handshake<IO>(&self, mut io: IO) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    async fn begin<IO>(&self, mut io: IO) -> Result<Accepted<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let accepted = read_hello(&mut io).await?;
+        let mut said = Vec::new();
+        if let Some(passed) = self.terms.passthrough() {
+            let name = name_of(&mut io, &mut said).await?;
+            let cluster = name.map(|name| {
+                let name = name.as_ref().map_or("", ServerName::as_str);
+                passed.passthrough.as_ref()?.lookup(name).cloned()
+            });
+            if let Some(cluster) = cluster.flatten() {
+                return Ok(Accepted::Passed(io, said, cluster));
+            }
+        }
+        let (stream, handshake) = self.handshake(io, &said).await?;
+        Ok(Accepted::Ended(stream, handshake))
+    }
+
+    async fn handshake<IO>(
+        &self,
+        mut io: IO,
+        said: &[u8],
+    ) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let accepted = read_hello(&mut io, said).await?;
         let sni = accepted
             .client_hello()
             .server_name()
@@ -312,6 +348,12 @@ impl Terms {
         Some(own.map_or_else(|| Arc::clone(&live.tls), |own| Arc::clone(&own.rules)))
     }
 
+    /// The names whose connections are passed on, if there are any.
+    fn passthrough(&self) -> Option<Arc<Snapshot>> {
+        let live = self.live.as_ref()?.now();
+        live.passthrough.is_some().then_some(live)
+    }
+
     /// Reads again what stands in files, at intervals.
     pub(crate) async fn follow(self: Arc<Self>, drain: Drain) {
         let mut ticks = tokio::time::interval(LOOK);
@@ -389,13 +431,16 @@ const RSA_SUITES: [CipherSuite; 3] = [
 /// Reads up to the whole ClientHello.
 ///
 /// Not tokio-rustls's `LazyConfigAcceptor`: that answers plain HTTP with a TLS alert before anybody can look.
-async fn read_hello<IO>(io: &mut IO) -> Result<Accepted, AcceptError>
+async fn read_hello<IO>(io: &mut IO, said: &[u8]) -> Result<WholeHello, AcceptError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut hello = HelloReader::default();
     let mut bytes = Vec::with_capacity(4096);
-    read_some(io, &mut bytes).await?;
+    match said {
+        [] => read_some(io, &mut bytes).await?,
+        said => bytes.extend_from_slice(said),
+    }
     // A TLS record begins with a content type below 24, every HTTP method with a capital letter.
     if bytes.first().is_some_and(u8::is_ascii_uppercase) {
         say(io, SPEAKS_TLS).await;
@@ -412,6 +457,24 @@ where
                 say(io, &bytes).await;
                 return Err(AcceptError::Tls(error));
             }
+        }
+    }
+}
+
+/// The name that the client asks for, as far as `said` is what a client of TLS says; what it said is left there.
+async fn name_of<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    said: &mut Vec<u8>,
+) -> io::Result<Option<Option<ServerName>>> {
+    loop {
+        if io.read_buf(said).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match hello::read(said) {
+            Ok(hello::Beginning::Incomplete) => {}
+            Ok(hello::Beginning::Named(name)) => return Ok(Some(name)),
+            // Whoever ends TLS here says what is wrong with it.
+            Err(_) => return Ok(None),
         }
     }
 }

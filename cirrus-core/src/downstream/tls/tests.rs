@@ -14,7 +14,7 @@ use crate::BoxError;
 use crate::downstream::CertError;
 use crate::testing::certs::{self, client_trusting, client_trusting_anyone};
 
-type Accepted = Result<(TlsStream<DuplexStream>, Handshake), AcceptError>;
+type Shaken = Result<(TlsStream<DuplexStream>, Handshake), AcceptError>;
 type Connected = io::Result<client::TlsStream<DuplexStream>>;
 
 /// Knows `warm.example` at once and `cold.example` after a load, which takes until `gate` lets it through.
@@ -149,7 +149,7 @@ async fn a_hello_may_come_byte_by_byte() {
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
     let (mut near, mut far) = tokio::io::duplex(1);
-    let (sent, accepted) = tokio::join!(near.write_all(&hello), read_hello(&mut far));
+    let (sent, accepted) = tokio::join!(near.write_all(&hello), read_hello(&mut far, &[]));
     sent.unwrap();
     assert_eq!(
         accepted.unwrap().client_hello().server_name(),
@@ -311,11 +311,17 @@ fn anyone() -> ClientConfig {
     client_trusting_anyone(&[], &[&TLS13])
 }
 
-async fn shake(acceptor: &Acceptor, client: ClientConfig, name: &str) -> (Connected, Accepted) {
+async fn shake(acceptor: &Acceptor, client: ClientConfig, name: &str) -> (Connected, Shaken) {
     let (near, far) = tokio::io::duplex(16 * 1024);
     let name = pki_types::ServerName::try_from(name.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(client));
-    tokio::join!(connector.connect(name, near), acceptor.accept(far))
+    let accept = async {
+        match acceptor.accept(far).await? {
+            Accepted::Ended(stream, handshake) => Ok((stream, handshake)),
+            Accepted::Passed(..) => panic!("nothing is passed on here"),
+        }
+    };
+    tokio::join!(connector.connect(name, near), accept)
 }
 
 /// Shakes hands and lets the server say a word, so that the client reads its ticket.
