@@ -319,8 +319,6 @@ async fn shaken(
                 true => Version::Http2,
                 false => Version::Http1,
             };
-            // Boxed: it is large, and handed on from one to the next.
-            let stream = Box::new(stream);
             let served = http::serve(stream, version, connection, admission, worker);
             Some(Next::Served(served))
         }

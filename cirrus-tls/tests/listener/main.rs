@@ -8,6 +8,7 @@ mod http2;
 mod mutual;
 mod plain;
 mod sites;
+mod strength;
 mod swap;
 
 use std::time::Duration;

@@ -240,6 +240,9 @@ pub struct CertificatesConfig {
     pub directory: Option<PathBuf>,
     /// Makes a self-signed certificate, for development, for any name that `directory` does not cover.
     pub self_signed: bool,
+    /// A directory with the root of a local authority, `root.pem` and `root.key`, that signs the certificates of
+    /// `self_signed`, which it switches on. Made if it is not there, and printed once: tell your machine to trust it.
+    pub local_ca: Option<PathBuf>,
 }
 
 /// One line for every request.

@@ -17,6 +17,7 @@ impl Config {
             .certificates
             .directory
             .iter_mut()
+            .chain(&mut self.certificates.local_ca)
             .chain(&mut self.access_log.file)
             .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path))
             .chain(&mut self.discovery.state)

@@ -82,7 +82,7 @@ pub(crate) struct Spawn(Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>);
 #[derive(Debug)]
 pub(crate) enum Accepted<IO> {
     /// TLS ends here.
-    Ended(TlsStream<IO>, Handshake),
+    Ended(Box<TlsStream<IO>>, Handshake),
     /// It goes to a cluster as it is, with what its client has said already.
     Passed(IO, Vec<u8>, Arc<Cluster>),
 }
@@ -214,7 +214,7 @@ impl Acceptor {
             }
         }
         let (stream, handshake) = self.handshake(io, &said).await?;
-        Ok(Accepted::Ended(stream, handshake))
+        Ok(Accepted::Ended(Box::new(stream), handshake))
     }
 
     async fn handshake<IO>(

@@ -14,7 +14,7 @@ use crate::BoxError;
 use crate::downstream::CertError;
 use crate::testing::certs::{self, client_trusting, client_trusting_anyone};
 
-type Shaken = Result<(TlsStream<DuplexStream>, Handshake), AcceptError>;
+type Shaken = Result<(Box<TlsStream<DuplexStream>>, Handshake), AcceptError>;
 type Connected = io::Result<client::TlsStream<DuplexStream>>;
 
 /// Knows `warm.example` at once and `cold.example` after a load, which takes until `gate` lets it through.
