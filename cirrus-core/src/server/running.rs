@@ -120,7 +120,7 @@ fn acceptor(certs: &Arc<dyn CertProvider>, parts: &Parts) -> Result<Acceptor, St
         .map_err(|error| StartError::System(error.into()))?;
     parts
         .tasks
-        .spawn(Arc::clone(&terms).follow(parts.background.clone()));
+        .spawn(Arc::clone(&terms).follow(Arc::clone(certs), parts.background.clone()));
     let spawn = Spawn::new(move |load| tasks.spawn_on(&background, load));
     let acceptor = Acceptor::new(Arc::clone(certs), terms, spawn);
     Ok(acceptor

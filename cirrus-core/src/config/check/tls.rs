@@ -116,3 +116,74 @@ fn hsts(hsts: &HstsConfig, path: &str, faults: &mut Faults) {
 fn shown(file: &Path) -> String {
     file.display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Abilities, Config, Format, check};
+    use crate::testing::certs;
+
+    fn faults(global: &str, site: &str) -> String {
+        let text = format!(
+            "{global}\n[[site]]\nhosts = [\"a.example\"]\ntls = {{ {site} }}\nroute = [{{ respond = {{}} }}]\n"
+        );
+        match Config::parse(&text, Format::Toml) {
+            Ok((config, _)) => check(&config, Abilities::default()).to_string(),
+            Err(faults) => faults.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (short, ca) = (
+            file("short", "secret"),
+            file("ca", certs::Authority::new().pem()),
+        );
+        let auth =
+            |ca: &str, crl: &str| format!("client_auth = {{ ca = \"{ca}\", crl = [{crl}] }}");
+        assert_eq!(faults("", &auth(&ca, "")), "");
+        for (global, site, fault) in [
+            (
+                "[tls]\nmin_version = \"1.3\"\nmax_version = \"1.2\"",
+                "",
+                "`tls.min_version`",
+            ),
+            ("[tls]\nmin_version = \"1.1\"", "", "1.1"),
+            (
+                "[tls]\nmin_version = \"1.3\"",
+                "max_version = \"1.2\"",
+                "no version is left",
+            ),
+            ("[tls]\ndefault_name = \"a b\"", "", "not a host name"),
+            ("[tls]\nticket_rotation = \"5s\"", "", "out of range"),
+            (
+                &format!("[tls]\nticket_secrets = [\"{short}\"]"),
+                "",
+                "at least 32 are needed",
+            ),
+            ("", "redirect = 303", "301, 302, 307 and 308"),
+            ("", "redirect_port = 8443", "of no use without"),
+            ("", "hsts = { preload = true }", "include_subdomains"),
+            ("", &auth("/nowhere", ""), "client_auth.ca"),
+            ("", &auth(&short, ""), "has no certificate"),
+            (
+                "",
+                &auth(&ca, &format!("\"{short}\"")),
+                "has no list of revoked",
+            ),
+            (
+                "[[passthrough]]\nnames = [\"a\"]\ncluster = \"b\"",
+                "",
+                "no such cluster",
+            ),
+        ] {
+            let told = faults(global, site);
+            assert!(told.contains(fault), "{global} {site}: {told}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! TLS on the client's side: ClientHello → certificate → handshake.
 
 mod auth;
+mod coverage;
 pub(crate) mod hello;
 mod identity;
 mod loads;
@@ -354,13 +355,22 @@ impl Terms {
         live.passthrough.is_some().then_some(live)
     }
 
-    /// Reads again what stands in files, at intervals.
-    pub(crate) async fn follow(self: Arc<Self>, drain: Drain) {
+    /// Reads again what stands in files, at intervals, and looks whether every host has a certificate of `provider` when
+    /// the configuration has changed.
+    pub(crate) async fn follow(self: Arc<Self>, provider: Arc<dyn CertProvider>, drain: Drain) {
         let mut ticks = tokio::time::interval(LOOK);
+        let mut revision = 0;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = drain.begun() => return,
+            }
+            let live = self.live.as_ref().map(|live| live.now());
+            if let Some(live) = live.filter(|live| live.revision != revision) {
+                revision = live.revision;
+                if self.default_name.is_none() {
+                    coverage::report(&*provider, &live);
+                }
             }
             let terms = Arc::clone(&self);
             let look = tokio::task::spawn_blocking(move || terms.reload());
