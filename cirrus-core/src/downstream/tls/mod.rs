@@ -5,9 +5,12 @@ mod coverage;
 pub(crate) mod hello;
 mod identity;
 mod loads;
+mod reading;
 mod resume;
 mod rules;
+mod schemes;
 mod session;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -19,28 +22,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rustls::server::{
-    Accepted as WholeHello, Acceptor as HelloReader, ClientHello, ResolvesServerCert,
-};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ServerConfig, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::{ServerConfig, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::cert::{CertProvider, Certificate, Hello, Lookup, ServerName};
-use crate::clock::Clock;
-use crate::config::{Live, Snapshot, TlsConfig};
-use crate::server::Drain;
 use crate::upstream::Cluster;
 pub(crate) use auth::{ClientAuth, check_auth};
 pub(crate) use identity::ClientIdentity;
 use loads::Loads;
-pub(crate) use resume::Resumptions;
+use reading::{UNRECOGNIZED_NAME, name_of, read_hello, say};
 pub(crate) use rules::Rules;
+use schemes::usable_schemes;
 pub(crate) use session::TlsSession;
-pub(crate) use tickets::{BadSecret, check_secret};
+pub(crate) use terms::Terms;
+pub(crate) use tickets::check_secret;
 pub(crate) use turns::Turns;
 
 /// Accepts TLS connections with the certificates of one provider. Clones are one: they share sessions and loads, so that
@@ -58,17 +58,6 @@ pub(crate) struct Acceptor {
     /// Room for handshakes.
     room: Arc<Semaphore>,
     turns: Option<Turns>,
-}
-
-/// What connections are accepted by.
-pub(crate) struct Terms {
-    /// Where sites say what they have to do with TLS.
-    live: Option<Arc<Live>>,
-    resumptions: Resumptions,
-    strict: bool,
-    default_name: Option<ServerName>,
-    /// Where no site says anything.
-    rules: Arc<Rules>,
 }
 
 /// Longest time from the first byte to the end of the handshake, loading of a cold certificate included. Default: 10 s.
@@ -123,17 +112,6 @@ pub(crate) enum AcceptError {
 /// Resolves to what was chosen before the handshake: the caller then knows the very certificate that was presented.
 #[derive(Debug)]
 struct Chosen(Option<Arc<CertifiedKey>>);
-
-/// What rustls would say without a certificate is `access_denied`. This is the record that says `unrecognized_name`
-/// (RFC 6066 §3): alert, version 3.3, two bytes: fatal, 112.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: text/plain; charset=utf-8\r\n\
-    content-length: 34\r\n\
-    connection: close\r\n\
-    \r\n\
-    this port speaks TLS: use https://";
 
 // === impl Acceptor ===
 
@@ -310,204 +288,6 @@ impl fmt::Debug for Acceptor {
         f.debug_struct("Acceptor")
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Terms ===
-
-impl Terms {
-    /// As configured.
-    pub(crate) fn new(
-        config: &TlsConfig,
-        clock: Arc<dyn Clock>,
-        live: Option<Arc<Live>>,
-    ) -> Result<Arc<Self>, BadSecret> {
-        Ok(Arc::new(Self {
-            live,
-            resumptions: Resumptions::new(config, clock)?,
-            strict: config.strict_sni,
-            default_name: config.default_name.as_deref().and_then(ServerName::new),
-            rules: Arc::new(Rules::of(config)),
-        }))
-    }
-
-    /// What holds under a name; `None` if nothing is to be served under it.
-    fn rules(&self, sni: Option<&ServerName>) -> Option<Arc<Rules>> {
-        let Some(live) = &self.live else {
-            return Some(Arc::clone(&self.rules));
-        };
-        let live = live.now();
-        if self.strict && sni.is_none() {
-            return None;
-        }
-        // Who names no host is whoever the site for every host takes.
-        let site = live.hosts.lookup(sni.map_or("", ServerName::as_str));
-        if self.strict && site.is_none() {
-            return None;
-        }
-        let own = site.and_then(|site| site.tls.as_ref());
-        Some(own.map_or_else(|| Arc::clone(&live.tls), |own| Arc::clone(&own.rules)))
-    }
-
-    /// The names whose connections are passed on, if there are any.
-    fn passthrough(&self) -> Option<Arc<Snapshot>> {
-        let live = self.live.as_ref()?.now();
-        live.passthrough.is_some().then_some(live)
-    }
-
-    /// Reads again what stands in files, at intervals, and looks whether every host has a certificate of `provider` when
-    /// the configuration has changed.
-    pub(crate) async fn follow(self: Arc<Self>, provider: Arc<dyn CertProvider>, drain: Drain) {
-        let mut ticks = tokio::time::interval(LOOK);
-        let mut revision = 0;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = drain.begun() => return,
-            }
-            let live = self.live.as_ref().map(|live| live.now());
-            if let Some(live) = live.filter(|live| live.revision != revision) {
-                revision = live.revision;
-                if self.default_name.is_none() {
-                    coverage::report(&*provider, &live);
-                }
-            }
-            let terms = Arc::clone(&self);
-            let look = tokio::task::spawn_blocking(move || terms.reload());
-            if let Err(error) = look.await {
-                tracing::error!(%error, "the files of TLS could not be looked at");
-            }
-        }
-    }
-
-    fn reload(&self) {
-        self.resumptions.reload();
-        let Some(live) = &self.live else { return };
-        let live = live.now();
-        let asking = live.sites.iter().filter_map(|site| site.tls.as_ref());
-        for auth in asking.filter_map(|tls| tls.rules.auth.as_ref()) {
-            auth.reload();
-        }
-    }
-}
-
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// The signatures that a client can make use of: with TLS 1.2 only those that its suites have room for.
-fn usable_schemes(hello: &ClientHello<'_>) -> Vec<SignatureScheme> {
-    let has = |names: &[CipherSuite]| hello.cipher_suites().iter().any(|one| names.contains(one));
-    let is_new = has(&[
-        CipherSuite::TLS13_AES_256_GCM_SHA384,
-        CipherSuite::TLS13_AES_128_GCM_SHA256,
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-    ]);
-    let (ecdsa, rsa) = match is_new {
-        true => (true, true),
-        false => (has(&ECDSA_SUITES), has(&RSA_SUITES)),
-    };
-    let fits = |scheme: &SignatureScheme| if is_rsa(*scheme) { rsa } else { ecdsa };
-    hello
-        .signature_schemes()
-        .iter()
-        .copied()
-        .filter(fits)
-        .collect()
-}
-
-fn is_rsa(scheme: SignatureScheme) -> bool {
-    use SignatureScheme as S;
-    let pkcs1 = [
-        S::RSA_PKCS1_SHA256,
-        S::RSA_PKCS1_SHA384,
-        S::RSA_PKCS1_SHA512,
-    ];
-    let pss = [S::RSA_PSS_SHA256, S::RSA_PSS_SHA384, S::RSA_PSS_SHA512];
-    pkcs1.contains(&scheme) || pss.contains(&scheme)
-}
-
-const ECDSA_SUITES: [CipherSuite; 3] = [
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-
-const RSA_SUITES: [CipherSuite; 3] = [
-    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-];
-
-/// Reads up to the whole ClientHello.
-///
-/// Not tokio-rustls's `LazyConfigAcceptor`: that answers plain HTTP with a TLS alert before anybody can look.
-async fn read_hello<IO>(io: &mut IO, said: &[u8]) -> Result<WholeHello, AcceptError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut hello = HelloReader::default();
-    let mut bytes = Vec::with_capacity(4096);
-    match said {
-        [] => read_some(io, &mut bytes).await?,
-        said => bytes.extend_from_slice(said),
-    }
-    // A TLS record begins with a content type below 24, every HTTP method with a capital letter.
-    if bytes.first().is_some_and(u8::is_ascii_uppercase) {
-        say(io, SPEAKS_TLS).await;
-        return Err(AcceptError::NotTls);
-    }
-    loop {
-        feed(&mut hello, &bytes)?;
-        match hello.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
-            Ok(None) => read_some(io, &mut bytes).await?,
-            Err((error, mut alert)) => {
-                bytes.clear();
-                alert.write_all(&mut bytes)?;
-                say(io, &bytes).await;
-                return Err(AcceptError::Tls(error));
-            }
-        }
-    }
-}
-
-/// The name that the client asks for, as far as `said` is what a client of TLS says; what it said is left there.
-async fn name_of<IO: AsyncRead + Unpin>(
-    io: &mut IO,
-    said: &mut Vec<u8>,
-) -> io::Result<Option<Option<ServerName>>> {
-    loop {
-        if io.read_buf(said).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        match hello::read(said) {
-            Ok(hello::Beginning::Incomplete) => {}
-            Ok(hello::Beginning::Named(name)) => return Ok(Some(name)),
-            // Whoever ends TLS here says what is wrong with it.
-            Err(_) => return Ok(None),
-        }
-    }
-}
-
-async fn read_some<IO: AsyncRead + Unpin>(io: &mut IO, bytes: &mut Vec<u8>) -> io::Result<()> {
-    bytes.clear();
-    match io.read_buf(bytes).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
-}
-
-fn feed(hello: &mut HelloReader, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        hello.read_tls(&mut bytes)?;
-    }
-    Ok(())
-}
-
-/// The last words. That they arrive is worth no error: the connection ends anyway.
-async fn say<IO: AsyncWrite + Unpin>(io: &mut IO, words: &[u8]) {
-    if io.write_all(words).await.is_ok() {
-        let _ = io.shutdown().await;
     }
 }
 

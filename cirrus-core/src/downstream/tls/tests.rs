@@ -11,6 +11,7 @@ use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::BoxError;
+use crate::config::TlsConfig;
 use crate::downstream::CertError;
 use crate::testing::certs::{self, client_trusting, client_trusting_anyone};
 
