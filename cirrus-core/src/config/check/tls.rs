@@ -151,7 +151,7 @@ mod tests {
             (
                 "[tls]\nmin_version = \"1.3\"\nmax_version = \"1.2\"",
                 "",
-                "`tls.min_version`",
+                "tls.min_version: newer",
             ),
             ("[tls]\nmin_version = \"1.1\"", "", "1.1"),
             (
