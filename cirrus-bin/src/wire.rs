@@ -16,13 +16,13 @@ use cirrus_core::config::{
 };
 use cirrus_core::discovery::{Endpoint, Registry};
 use cirrus_core::server::Builder;
-use cirrus_core::{BoxError, Server};
+use cirrus_core::{BoxError, Server, SystemClock};
 use cirrus_discovery::consul::Consul;
 use cirrus_discovery::etcd::Etcd;
 #[cfg(feature = "redis")]
 use cirrus_discovery::redis::Redis;
 use cirrus_discovery::{Dns, EndpointFile, Services};
-use cirrus_tls::{Chain, Folder, SelfSigned};
+use cirrus_tls::{Chain, Folder, LocalRoot, SelfSigned};
 use serde_json::{Value, json};
 
 /// An edge that needs no file: every host, to these origins.
@@ -71,7 +71,9 @@ pub(crate) fn abilities(config: &Config) -> Abilities {
     let certificates = &config.certificates;
     Abilities::new(
         false,
-        certificates.directory.is_some() || certificates.self_signed,
+        certificates.directory.is_some()
+            || certificates.self_signed
+            || certificates.local_ca.is_some(),
     )
     .with_discovery(Arc::new(named(config)))
     .with_probes([])
@@ -326,10 +328,14 @@ fn certificates(config: &CertificatesConfig) -> Result<Option<Chain>, BoxError> 
     if let Some(directory) = &config.directory {
         chain = chain.then(Folder::open(directory).map_err(with_cause)?);
     }
-    if config.self_signed {
+    if let Some(directory) = &config.local_ca {
+        let root = LocalRoot::open(directory, &SystemClock)?;
+        chain = chain.then(SelfSigned::new().signed_by(root));
+    } else if config.self_signed {
         chain = chain.then(SelfSigned::new());
     }
-    Ok((config.directory.is_some() || config.self_signed).then_some(chain))
+    let any = config.directory.is_some() || config.self_signed || config.local_ca.is_some();
+    Ok(any.then_some(chain))
 }
 
 fn with_cause(error: impl std::error::Error) -> BoxError {

@@ -4,6 +4,7 @@
 //! * [`Folder`]: pairs `NAME.pem` and `NAME.key` of a directory, chosen by the names inside the certificates, and
 //!   read again when a file changes. What most servers want.
 //! * [`SelfSigned`]: makes a certificate for any name when it is first asked for. For development.
+//!   Signed by a [`LocalRoot`], they are trusted by whoever trusts that.
 //! * [`Fixed`]: one certificate that the program brings along.
 //! * [`Chain`]: several of them, asked in order.
 //!
@@ -24,11 +25,13 @@
 mod chain;
 mod fixed;
 mod folder;
+mod local_ca;
 mod pem;
 mod self_signed;
 
 pub use chain::Chain;
 pub use fixed::Fixed;
 pub use folder::{Folder, FolderError, Problem};
+pub use local_ca::{LocalRoot, LocalRootError};
 pub use pem::{Loaded, PemError, Warning};
 pub use self_signed::SelfSigned;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::LocalRoot;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
@@ -21,6 +22,7 @@ use rustls::sign::CertifiedKey;
 pub struct SelfSigned {
     made: ArcSwap<HashMap<ServerName, Arc<Certificate>>>,
     only: Option<Vec<String>>,
+    root: Option<LocalRoot>,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,6 +45,7 @@ impl SelfSigned {
         Self {
             made: ArcSwap::default(),
             only: None,
+            root: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -57,6 +60,13 @@ impl SelfSigned {
             only: Some(names),
             ..Self::new()
         }
+    }
+
+    /// Signed by a local authority, which clients can be told to trust, instead of by themselves.
+    #[must_use]
+    pub fn signed_by(mut self, root: LocalRoot) -> Self {
+        self.root = Some(root);
+        self
     }
 
     /// With another clock.
@@ -129,13 +139,12 @@ impl CertProvider for SelfSigned {
             Lookup::Unknown => return Err(CertError::NotFound(name.clone())),
             Lookup::Cold(_) => {}
         }
-        let certificate =
-            Arc::new(
-                make(name, self.clock.now()).map_err(|error| CertError::Invalid {
-                    name: name.clone(),
-                    reason: error.to_string(),
-                })?,
-            );
+        let certificate = Arc::new(make(name, self.root.as_ref(), self.clock.now()).map_err(
+            |error| CertError::Invalid {
+                name: name.clone(),
+                reason: error.to_string(),
+            },
+        )?);
         self.keep(name, &certificate);
         Ok(certificate)
     }
@@ -149,7 +158,11 @@ fn forget_oldest(made: &mut HashMap<ServerName, Arc<Certificate>>, but: &ServerN
     }
 }
 
-fn make(name: &ServerName, now: Timestamp) -> Result<Certificate, BoxError> {
+fn make(
+    name: &ServerName,
+    root: Option<&LocalRoot>,
+    now: Timestamp,
+) -> Result<Certificate, BoxError> {
     let mut sans = vec![name.to_string()];
     let mut names = sans.clone();
     if name.as_str() == "localhost" {
@@ -160,7 +173,11 @@ fn make(name: &ServerName, now: Timestamp) -> Result<Certificate, BoxError> {
     let now = Timestamp::from_secs(now.as_secs());
     let not_after = now.after(VALID);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let made = params(sans, now, not_after)?.self_signed(&key)?;
+    let params = params(sans, now, not_after)?;
+    let made = match root {
+        Some(root) => root.sign(&params, &key)?,
+        None => params.self_signed(&key)?,
+    };
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let provider = aws_lc_rs::default_provider();
     let key = CertifiedKey::from_der(vec![made.der().clone()], key, &provider)?;
@@ -252,6 +269,7 @@ mod tests {
     fn what_it_says_is_what_stands_in_the_certificate() {
         let made = make(
             &name("localhost"),
+            None,
             Timestamp::from_millis(1_800_000_000_789),
         )
         .unwrap();
@@ -263,7 +281,7 @@ mod tests {
     #[test]
     fn names_are_bounded_and_the_oldest_goes() {
         let provider = SelfSigned::new();
-        let base = make(&name("base.example"), Timestamp::from_secs(0)).unwrap();
+        let base = make(&name("base.example"), None, Timestamp::from_secs(0)).unwrap();
         for n in 0..=MAX_NAMES as u64 {
             let not_after = Timestamp::from_secs(4_000_000_000 + n);
             let certificate = Certificate::new(CertifiedKey::clone(&base.key), [], not_after);

@@ -14,8 +14,9 @@ use super::value::HeaderTitle;
 use crate::cache::{CacheKey, Peers, Rules, Selection, selections_of};
 use crate::clock::Timestamp;
 use crate::downstream::Pace;
+use crate::downstream::tls::Rules as TlsRules;
 use crate::metrics::SiteCells;
-use crate::middleware::Stack;
+use crate::middleware::{SiteTls, Stack};
 use crate::routing::{Hosts, Table};
 use crate::upstream::Cluster;
 use crate::upstream::gateway::Gateway;
@@ -35,6 +36,10 @@ pub struct Snapshot {
     pub(crate) limits: Limits,
     /// The edges that this one fetches together with.
     pub(crate) peers: Option<Arc<Peers>>,
+    /// Names whose connections are handed on as they are; `None` if there are none.
+    pub(crate) passthrough: Option<Hosts<Arc<Cluster>>>,
+    /// What TLS is like where a site says nothing.
+    pub(crate) tls: Arc<TlsRules>,
     trusted: Box<[IpNet]>,
 }
 
@@ -50,6 +55,8 @@ pub(crate) struct Site {
     pub(crate) clusters: Vec<Arc<Cluster>>,
     /// Those of its routes.
     pub(crate) gateways: Vec<Arc<Gateway>>,
+    /// What its clients have to do with TLS, if it says so.
+    pub(crate) tls: Option<Arc<SiteTls>>,
     /// What it was compiled from: an equal one need not be compiled again.
     pub(super) config: Arc<SiteConfig>,
 }
@@ -106,6 +113,10 @@ impl Limits {
 // === impl Snapshot ===
 
 impl Snapshot {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, and each is another type"
+    )]
     pub(super) fn new(
         revision: u64,
         applied: Timestamp,
@@ -114,7 +125,9 @@ impl Snapshot {
         sites: Vec<Arc<Site>>,
         clusters: HashMap<Arc<str>, Named>,
         peers: Option<Arc<Peers>>,
+        tls: Arc<TlsRules>,
     ) -> Self {
+        let passthrough = passthrough(&config, &clusters);
         let limits = Limits::of(&config.limits);
         let trusted = config.server.trusted_proxies.iter().copied().collect();
         Self {
@@ -126,6 +139,8 @@ impl Snapshot {
             clusters,
             limits,
             peers,
+            passthrough,
+            tls,
             trusted,
         }
     }
@@ -207,6 +222,25 @@ impl Snapshot {
             .map(|named| &named.cluster)
             .chain(own)
     }
+}
+
+fn passthrough(
+    config: &Config,
+    clusters: &HashMap<Arc<str>, Named>,
+) -> Option<Hosts<Arc<Cluster>>> {
+    if config.passthrough.is_empty() {
+        return None;
+    }
+    let mut hosts = Hosts::builder();
+    for one in &config.passthrough {
+        let Some(named) = clusters.get(&*one.cluster) else {
+            continue;
+        };
+        for name in &one.names {
+            hosts.set(name, Arc::clone(&named.cluster));
+        }
+    }
+    Some(hosts.build())
 }
 
 // === impl Site ===

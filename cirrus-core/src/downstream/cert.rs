@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustls::sign::CertifiedKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::clock::Timestamp;
 
@@ -49,6 +50,8 @@ impl<P: CertProvider + ?Sized> CertProvider for Arc<P> {
 pub struct Hello<'a> {
     /// The name it asks for (SNI), lower-case; `None` if it names none, or no valid DNS name.
     pub name: Option<&'a ServerName>,
+    /// The signatures it can verify; `None` if that is not known.
+    pub schemes: Option<&'a [SignatureScheme]>,
 }
 
 /// What a provider knows at once.
@@ -110,7 +113,24 @@ impl<'a> Hello<'a> {
     /// A client that asks for `name`.
     #[must_use]
     pub fn new(name: Option<&'a ServerName>) -> Self {
-        Self { name }
+        Self {
+            name,
+            schemes: None,
+        }
+    }
+
+    /// A client that can verify these signatures.
+    #[must_use]
+    pub fn with_schemes(mut self, schemes: &'a [SignatureScheme]) -> Self {
+        self.schemes = Some(schemes);
+        self
+    }
+
+    /// Whether the client can make use of a certificate with such a key.
+    #[must_use]
+    pub fn can_verify(&self, certificate: &Certificate) -> bool {
+        self.schemes
+            .is_none_or(|schemes| certificate.key.key.choose_scheme(schemes).is_some())
     }
 }
 
@@ -159,6 +179,15 @@ impl Certificate {
             names,
             not_after,
         }
+    }
+
+    /// Its key is ECDSA or Ed25519: signing costs a fraction of what it does with RSA.
+    #[must_use]
+    pub fn is_elliptic(&self) -> bool {
+        matches!(
+            self.key.key.algorithm(),
+            SignatureAlgorithm::ECDSA | SignatureAlgorithm::ED25519
+        )
     }
 
     /// Whether it is valid for `host` (lower-case, without a port): exactly, or by a wildcard for one label

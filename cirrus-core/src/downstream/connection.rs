@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::tls::TlsSession;
 use super::{Certificate, ServerName};
 use crate::cache::Scheme;
 
@@ -22,6 +23,8 @@ pub struct Connection {
     pub certificate: Option<Arc<Certificate>>,
     /// The name the client asked for in TLS (SNI).
     pub server_name: Option<ServerName>,
+    /// What the handshake has settled, if TLS ended here.
+    pub(crate) session: Option<Arc<TlsSession>>,
     /// A client that ends its side has not left.
     pub(crate) half_close: bool,
 }
@@ -38,6 +41,7 @@ impl Connection {
             scheme: Scheme::Http,
             certificate: None,
             server_name: None,
+            session: None,
             half_close: false,
         }
     }

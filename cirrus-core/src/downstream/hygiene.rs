@@ -173,7 +173,7 @@ fn refuse_codings(request: &Request) -> Result<(), Error> {
 }
 
 /// Browsers use one HTTP/2 connection for several hosts; only those its certificate covers are served on it
-/// (RFC 9113 §9.1.2).
+/// (RFC 9113 §9.1.2), and the one that it was made for.
 fn refuse_misdirected(
     request: &Request,
     connection: &Connection,
@@ -181,12 +181,30 @@ fn refuse_misdirected(
 ) -> Result<(), Error> {
     match &connection.certificate {
         Some(certificate)
-            if request.version() == Version::HTTP_2 && !certificate.covers(host.name()) =>
+            if (request.version() == Version::HTTP_2 || is_strict(connection))
+                && !certificate.covers(host.name())
+                && !is_named(connection, host) =>
         {
             Err(Error::new(Kind::Misdirected))
         }
         _ => Ok(()),
     }
+}
+
+/// HTTP/1.1 is not spared.
+fn is_strict(connection: &Connection) -> bool {
+    connection
+        .session
+        .as_ref()
+        .is_some_and(|session| session.strict)
+}
+
+/// The client asked for this very host, and took the certificate that it was shown.
+fn is_named(connection: &Connection, host: &Host) -> bool {
+    connection
+        .server_name
+        .as_ref()
+        .is_some_and(|name| name.as_str() == host.name())
 }
 
 /// Path and query in their one way to be written; `None` if they are written so, and alone, already.

@@ -7,15 +7,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::Connection;
 use super::http::{self, Version};
 use super::proxy_protocol::{self, HeaderTime, Refusal, Senders};
-use super::tls::Acceptor;
+use super::tls::{Accepted, Acceptor};
 use crate::config::ListenConfig;
 use crate::server::{Admission, Worker};
+use crate::upstream::passthrough;
 
 /// Connections that the kernel keeps for each worker until it accepts them.
 const BACKLOG: i32 = 4096;
@@ -265,35 +267,60 @@ async fn introduced(stream: &mut TcpStream, connection: &mut Connection, worker:
 
 /// Serves a connection with TLS.
 async fn secure(opening: Box<Opening>, tls: Acceptor) {
-    if let Some(served) = Box::pin(shaken(opening, tls)).await {
-        served.await;
+    match Box::pin(shaken(opening, tls)).await {
+        Some(Next::Served(served)) => served.await,
+        Some(Next::Passed(passed)) => passed.await,
+        None => {}
     }
 }
 
+/// What is left to be done for a connection.
+enum Next<F> {
+    Served(F),
+    Passed(BoxFuture<'static, ()>),
+}
+
 /// Performs the handshake; what is left to be done then is to serve the connection.
-async fn shaken(opening: Box<Opening>, tls: Acceptor) -> Option<impl Future<Output = ()> + Send> {
+async fn shaken(
+    opening: Box<Opening>,
+    tls: Acceptor,
+) -> Option<Next<impl Future<Output = ()> + Send>> {
     let Opening {
         stream,
         connection,
         admission,
         worker,
     } = *opening;
-    let shaken = tokio::select! {
-        shaken = tls.accept(stream) => shaken,
-        () = worker.drain.over() => return None,
+    let Some(room) = tls.admit() else {
+        // Dropped: closed at once. A queue of handshakes would only grow.
+        worker.cells.handshakes_refused.add(1);
+        return None;
     };
-    match shaken {
-        Ok((stream, handshake)) => {
+    worker.cells.handshakes_begun.add(1);
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => Some(shaken),
+        () = worker.drain.over() => None,
+    };
+    worker.cells.handshakes_ended.add(1);
+    drop(room);
+    match shaken? {
+        Ok(Accepted::Passed(stream, said, cluster)) => Some(Next::Passed(Box::pin(async move {
+            passthrough::pass(stream, said, cluster, &connection, &worker).await;
+            drop(admission);
+        }))),
+        Ok(Accepted::Ended(stream, handshake)) => {
             worker.cells.handshakes.add(1);
-            let connection = connection.secured(Some(handshake.certificate));
-            let connection = Arc::new(connection.with_server_name(handshake.sni));
+            let mut connection = connection
+                .secured(Some(handshake.certificate))
+                .with_server_name(handshake.sni);
+            connection.session = Some(handshake.session);
+            let connection = Arc::new(connection);
             let version = match handshake.h2 {
                 true => Version::Http2,
                 false => Version::Http1,
             };
-            // Boxed: it is large, and handed on from one to the next.
-            let stream = Box::new(stream);
-            Some(http::serve(stream, version, connection, admission, worker))
+            let served = http::serve(stream, version, connection, admission, worker);
+            Some(Next::Served(served))
         }
         Err(error) => {
             worker.cells.handshake_failures.add(1);

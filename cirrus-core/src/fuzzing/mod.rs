@@ -9,7 +9,7 @@ mod config;
 mod names;
 
 pub use crate::cache::fuzz::{cache_control, dates, ranges, vary};
-pub use crate::downstream::fuzz::{h2_frames, proxy_protocol, request_head};
+pub use crate::downstream::fuzz::{client_hello, h2_frames, proxy_protocol, request_head};
 pub use crate::middleware::fuzz::{
     accept_encoding, credentials, forwarded, jwks, jwt, key_files, traceparent,
 };

@@ -130,6 +130,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
     let queued = sum(|cells| &cells.queued) - unqueued;
     let unbuffered = sum(|cells| &cells.unbuffered);
     let buffered = sum(|cells| &cells.buffered) - unbuffered;
+    let shaken = sum(|cells| &cells.handshakes_ended);
+    let shaking = sum(|cells| &cells.handshakes_begun) - shaken;
     let mut numbers = vec![
         gauge(names::IN_FLIGHT, in_flight),
         counter(names::ACCEPTED, |cells| &cells.accepted),
@@ -149,6 +151,8 @@ fn numbers(state: &State) -> Vec<(Metric, Kind, f64)> {
         }),
         counter(names::HANDSHAKES, |cells| &cells.handshakes),
         counter(names::HANDSHAKE_FAILURES, |cells| &cells.handshake_failures),
+        gauge(names::HANDSHAKES_OPEN, shaking),
+        counter(names::HANDSHAKES_REFUSED, |cells| &cells.handshakes_refused),
         counter(names::CONNECTS, |cells| &cells.connects),
         counter(names::CONNECT_FAILURES, |cells| &cells.connect_failures),
         counter(names::POOL_HITS, |cells| &cells.pool_hits),

@@ -39,6 +39,8 @@ metrics! {
     PROXY_PROTOCOL_ERRORS = "cirrus_proxy_protocol_errors", "Connections from networks in proxy_protocol closed because they did not begin with a valid header.";
     HANDSHAKES = "cirrus_tls_handshakes", "TLS handshakes completed.";
     HANDSHAKE_FAILURES = "cirrus_tls_handshake_failures", "TLS handshakes that failed.";
+    HANDSHAKES_OPEN = "cirrus_tls_handshakes_open", "TLS handshakes that have begun and not ended.";
+    HANDSHAKES_REFUSED = "cirrus_tls_handshakes_refused", "Connections closed at once because limits.handshakes was reached.";
     CONNECTS = "cirrus_upstream_connects", "Connections opened to origins, failed ones included.";
     CONNECT_FAILURES = "cirrus_upstream_connect_failures", "Connections to origins that could not be opened.";
     POOL_HITS = "cirrus_upstream_pool_hits", "Requests sent on a pooled connection.";

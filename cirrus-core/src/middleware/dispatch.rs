@@ -61,6 +61,11 @@ impl Handler for Dispatch {
         let snapshot = Arc::clone(&cx.snapshot);
         let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;
         cx.site = Some(Arc::clone(site));
+        if let Some(tls) = &site.tls
+            && let Some(answer) = tls.admit(cx, &request)?
+        {
+            return Ok(answer);
+        }
         let stack = look_up(site, &request).unwrap_or(&site.unmatched);
         stack.handle(cx, request).await
     }

@@ -80,6 +80,7 @@ impl<H: Handler> Handler for Forwarded<H> {
                 claims.append_to(headers);
             }
         }
+        super::tls::tell(headers, cx);
         self.edits.apply(headers);
         self.inner.handle(cx, request).await
     }
@@ -182,6 +183,8 @@ fn is_claim(name: &str) -> bool {
         name.len() >= claim.len() && name.bytes().zip(claim.bytes()).all(same)
     };
     is("x-forwarded-")
+        || is("client-cert")
+        || is("x-client-cert")
         || (name.len() == 9 && (is("x-real-ip") || is("forwarded")))
         || (name.contains('_') && is("cdn-loop"))
 }

@@ -20,6 +20,7 @@ mod request_id;
 mod rescue;
 mod rewrite;
 mod stack;
+mod tls;
 mod trace_context;
 
 use crate::body::{Request, Response};
@@ -42,6 +43,7 @@ pub(crate) use stack::{Changes, answer, front, gateway, upstream};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+pub(crate) use tls::{SiteTls, ToTls};
 
 /// One station of a request inside the engine.
 ///

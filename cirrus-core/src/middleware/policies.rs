@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tower_layer::Layer;
 
 use super::access::{AccessLayer, Address, ApiKeys, BasicAuth, ForwardAuth, Jwt};
@@ -10,6 +11,7 @@ use super::cors::CorsLayer;
 use super::headers::ResponseHeadersLayer;
 use super::limit::{ConcurrencyLayer, DeadlineLayer, Gate, RateLimit, RateLimitLayer};
 use super::rescue::RescueLayer;
+use super::tls::HstsLayer;
 use super::trace_context::TraceContextLayer;
 use super::{Cors, Edits, Handler, RequestIdLayer, Stack};
 
@@ -23,6 +25,7 @@ pub(crate) struct Policies {
     pub(crate) request_id: Option<RequestIdLayer>,
     pub(crate) guards: Guards,
     pub(crate) cors: Option<Cors>,
+    pub(crate) hsts: Option<HeaderValue>,
     pub(crate) response_headers: Option<Edits>,
 }
 
@@ -45,13 +48,14 @@ impl Policies {
         self.deadline.is_none()
             && self.request_id.is_none()
             && self.cors.is_none()
+            && self.hsts.is_none()
             && self.response_headers.is_none()
     }
 
     /// Puts the layers around a route's stack, innermost first.
     pub(crate) fn around(self, stack: Stack) -> Stack {
         let rates = (!self.rate_limits.is_empty()).then(|| RateLimitLayer::new(self.rate_limits));
-        let is_seen = self.cors.is_some() || self.response_headers.is_some();
+        let is_seen = self.cors.is_some() || self.hsts.is_some() || self.response_headers.is_some();
         stack
             // Around the cache: a fill goes on without the client, who has waited long enough.
             .under(self.deadline.map(DeadlineLayer::new))
@@ -74,6 +78,8 @@ impl Policies {
             .under(is_seen.then_some(RescueLayer))
             // Outside of everything that asks who somebody is: a preflight never says.
             .under(self.cors.map(CorsLayer::new))
+            // Refusals too: browsers are to remember it whatever they are told.
+            .under(self.hsts.map(HstsLayer))
             // Outermost: the last word on what a client sees.
             .under(self.response_headers.map(ResponseHeadersLayer))
     }

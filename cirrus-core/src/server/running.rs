@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::config::ListenConfig;
 use crate::downstream::CertProvider;
 use crate::downstream::listen::{self, Beginning, Bound};
-use crate::downstream::tls::{Acceptor, HandshakeTimeout, Spawn};
+use crate::downstream::tls::{Acceptor, HandshakeTimeout, Spawn, Terms, Turns};
 use crate::upstream::pool::Pool;
 
 /// How often idle connections to origins are looked through.
@@ -70,9 +70,13 @@ pub(super) async fn start(parts: Parts) -> Result<Running, StartError> {
     let mut workers = Vec::with_capacity(parts.workers);
     for index in 0..parts.workers {
         let worker = Worker::new(Arc::clone(&parts.engine), index, drain.child());
+        let turns = Turns::new(worker.connections.clone());
         let sockets = bound
             .iter_mut()
-            .filter_map(|bound| Some((bound.sockets.pop()?, beginning(bound, acceptor.as_ref()))))
+            .filter_map(|bound| {
+                let beginning = beginning(bound, acceptor.as_ref(), &turns);
+                Some((bound.sockets.pop()?, beginning))
+            })
             .collect();
         workers.push(Arc::clone(&worker));
         running.threads.push(spawn(worker, sockets)?);
@@ -104,30 +108,34 @@ fn prefetches(parts: &Parts) -> admin::Prefetches {
     admin::Prefetches::new(worker, parts.tasks.clone(), parts.background.clone())
 }
 
-/// One for all workers: tickets and loads are shared. Loads run in the background, since they outlive a connection.
+/// One for all workers: sessions and loads are shared. Loads run in the background, since they outlive a connection.
 fn acceptor(certs: &Arc<dyn CertProvider>, parts: &Parts) -> Result<Acceptor, StartError> {
     let (tasks, background) = (parts.tasks.clone(), Handle::current());
-    let limit = parts
-        .engine
-        .live
-        .now()
-        .config
-        .limits
-        .handshake_time
-        .as_duration();
-    let spawn = Spawn::new(move |load| tasks.spawn_on(&background, load));
-    let acceptor = Acceptor::new(Arc::clone(certs), &[b"h2", b"http/1.1"], spawn)
+    let live = &parts.engine.live;
+    let snapshot = live.now();
+    let limits = &snapshot.config.limits;
+    let limit = limits.handshake_time.as_duration();
+    let clock = Arc::clone(&parts.engine.clock);
+    let terms = Terms::new(&snapshot.config.tls, clock, Some(Arc::clone(live)))
         .map_err(|error| StartError::System(error.into()))?;
-    Ok(acceptor.with_timeout(HandshakeTimeout(limit)))
+    parts
+        .tasks
+        .spawn(Arc::clone(&terms).follow(Arc::clone(certs), parts.background.clone()));
+    let spawn = Spawn::new(move |load| tasks.spawn_on(&background, load));
+    let acceptor = Acceptor::new(Arc::clone(certs), terms, spawn);
+    Ok(acceptor
+        .with_timeout(HandshakeTimeout(limit))
+        .with_room(limits.handshakes))
 }
 
 /// How the connections of a listener begin.
-fn beginning(bound: &Bound, acceptor: Option<&Acceptor>) -> Beginning {
+fn beginning(bound: &Bound, acceptor: Option<&Acceptor>, turns: &Turns) -> Beginning {
     let acceptor = acceptor.filter(|_| bound.tls).cloned();
+    let acceptor = acceptor.map(|acceptor| acceptor.with_turns(turns.clone()));
     Beginning {
         tls: acceptor.map(|acceptor| match bound.http2 {
             true => acceptor,
-            false => acceptor.speaking(&[b"http/1.1"]),
+            false => acceptor.without_http2(),
         }),
         http2: bound.http2,
         half_close: bound.half_close,

@@ -16,7 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use super::certs;
 use crate::BoxError;
-use crate::downstream::tls::{Acceptor, Spawn};
+use crate::config::TlsConfig;
+use crate::downstream::tls::{Acceptor, Spawn, Terms};
 use crate::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
 
 /// Performs real handshakes with a provider's certificates, in memory.
@@ -79,7 +80,9 @@ impl Handshakes {
     pub fn between(client: ClientConfig, provider: Arc<dyn CertProvider>) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a test's own runtime ends them")]
         let spawn = Spawn::new(|work| drop(tokio::spawn(work)));
-        let acceptor = Acceptor::new(provider, &[b"h2", b"http/1.1"], spawn).expect("an acceptor");
+        let clock = Arc::new(crate::SystemClock);
+        let terms = Terms::new(&TlsConfig::default(), clock, None).expect("no secrets to read");
+        let acceptor = Acceptor::new(provider, terms, spawn);
         Self {
             acceptor,
             client: Arc::new(client),

@@ -13,7 +13,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +26,8 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
 };
+
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::clock::Timestamp;
 use crate::downstream::Certificate;
@@ -198,6 +203,32 @@ impl Authority {
             .signed_by(&key, &self.issuer)
             .expect("a signed certificate");
         pair(names, ALWAYS.1, &made, made.pem() + &self.pem, &key)
+    }
+
+    /// Its list of revoked certificates, these ones, valid from 2020 to 2100.
+    #[must_use]
+    pub fn revoking(&self, pairs: &[&Pair]) -> String {
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let at = |time: Timestamp| epoch + Duration::from_secs(time.as_secs());
+        let revoked = |pair: &&Pair| {
+            let (_, parsed) = X509Certificate::from_der(&pair.der).expect("our own certificate");
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(parsed.raw_serial()),
+                revocation_time: at(ALWAYS.0),
+                reason_code: None,
+                invalidity_date: None,
+            }
+        };
+        let params = CertificateRevocationListParams {
+            this_update: at(ALWAYS.0),
+            next_update: at(ALWAYS.1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: pairs.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("a signed list");
+        list.pem().expect("a list as text")
     }
 
     /// Its own certificate, for clients to trust.

@@ -137,6 +137,16 @@ impl Running {
         self.server().addresses()[0]
     }
 
+    /// Where it listens.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server().addresses()
+    }
+
     /// Where operators ask.
     ///
     /// # Panics

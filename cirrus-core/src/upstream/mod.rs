@@ -13,6 +13,7 @@ mod ledger;
 mod link;
 mod mirror;
 mod overdue;
+pub(crate) mod passthrough;
 pub(crate) mod pool;
 mod replay;
 mod retry;

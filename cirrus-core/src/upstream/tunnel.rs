@@ -100,7 +100,7 @@ impl Drop for Held {
 
 /// When bytes last moved in either direction.
 #[derive(Clone)]
-struct Moved {
+pub(super) struct Moved {
     began: Instant,
     millis: Arc<AtomicU64>,
 }
@@ -108,10 +108,18 @@ struct Moved {
 // === impl Moved ===
 
 impl Moved {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self {
             began: Instant::now(),
             millis: Arc::default(),
+        }
+    }
+
+    /// The same bytes, noted when they come in.
+    pub(super) fn watch<IO>(&self, io: IO) -> Watched<IO> {
+        Watched {
+            io,
+            moved: self.clone(),
         }
     }
 
@@ -121,7 +129,7 @@ impl Moved {
     }
 
     /// Resolves when nothing has moved for [`IDLE_TIME`]. One timer for a tunnel, set anew only when it fires.
-    async fn rest(&self) {
+    pub(super) async fn rest(&self) {
         loop {
             let last = self.began + Duration::from_millis(self.millis.load(Ordering::Relaxed));
             if last.elapsed() >= IDLE_TIME {
@@ -133,7 +141,7 @@ impl Moved {
 }
 
 /// Notes when bytes come in.
-struct Watched<IO> {
+pub(super) struct Watched<IO> {
     io: IO,
     moved: Moved,
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cirrus_core::Timestamp;
-use cirrus_core::downstream::{Certificate, ServerName};
+use cirrus_core::downstream::{Certificate, Hello, ServerName};
 
 use crate::pem::Loaded;
 
@@ -37,17 +37,22 @@ impl Index {
         index
     }
 
-    /// The best for `name`: exact before wildcard, unless only the wildcard is valid.
-    pub(super) fn find(&self, name: &ServerName, now: Timestamp) -> Option<Arc<Certificate>> {
+    /// The best for the client's name: exact before wildcard, unless only the wildcard can be used.
+    pub(super) fn find(
+        &self,
+        name: &ServerName,
+        hello: &Hello<'_>,
+        now: Timestamp,
+    ) -> Option<Arc<Certificate>> {
         let exact = self.exact.get(name.as_str());
         let parent = name.as_str().split_once('.').map(|(_, parent)| parent);
         let wildcard = parent.and_then(|parent| self.wildcard.get(parent));
-        let candidates = [exact, wildcard].map(|all| all.and_then(|all| best(all, now)));
+        let candidates = [exact, wildcard].map(|all| all.and_then(|all| best(all, hello, now)));
         let mut candidates = candidates.into_iter().flatten();
         let first = candidates.next()?;
         let other = candidates
             .next()
-            .filter(|other| is_valid(other, now) && !is_valid(first, now));
+            .filter(|other| use_of(other, hello, now) > use_of(first, hello, now));
         Some(Arc::clone(&other.unwrap_or(first).certificate))
     }
 
@@ -73,11 +78,18 @@ fn nameless<'a>(
     Some(Arc::clone(&chosen.certificate))
 }
 
-fn best(all: &[Loaded], now: Timestamp) -> Option<&Loaded> {
-    all.iter()
-        .max_by_key(|loaded| (is_valid(loaded, now), loaded.certificate.not_after))
+/// The most useful one; of several, ECDSA before RSA, then what is valid longest.
+fn best<'a>(all: &'a [Loaded], hello: &Hello<'_>, now: Timestamp) -> Option<&'a Loaded> {
+    all.iter().max_by_key(|loaded| {
+        let certificate = &loaded.certificate;
+        let kind = certificate.is_elliptic();
+        (use_of(loaded, hello, now), kind, certificate.not_after)
+    })
 }
 
-fn is_valid(loaded: &Loaded, now: Timestamp) -> bool {
-    loaded.lapse(now).is_none()
+/// Whether the client can verify it, and whether it is valid: an expired one may be let pass, one with a key that the
+/// client does not know never is.
+fn use_of(loaded: &Loaded, hello: &Hello<'_>, now: Timestamp) -> (bool, bool) {
+    let is_valid = loaded.lapse(now).is_none();
+    (hello.can_verify(&loaded.certificate), is_valid)
 }

@@ -19,11 +19,12 @@ use cirrus_core::{Clock, SystemClock};
 use index::Index;
 use pairs::Pairs;
 
-/// Serves the certificates of a directory: pairs `NAME.pem` (the chain) and `NAME.key`.
+/// Serves the certificates of a directory: pairs `NAME.pem` (the chain) and `NAME.key`, or `NAME.pem` with both. An OCSP
+/// response in `NAME.ocsp` (DER) is sent to clients that ask for it, as long as it is believed.
 ///
 /// **Choice.** By the names inside the certificates, not the files'. An exact name goes before a wildcard, which stands
-/// for one label. If several cover a name, the one that is valid longest; a certificate that is expired or not valid
-/// yet only if there is no other. Clients that name no host get `default.pem`; without it the only certificate, if there
+/// for one label. If several cover a name, one that the client can verify, ECDSA before RSA, and then the one that is
+/// valid longest; a certificate that is expired or not valid yet only if there is no other. Clients that name no host get `default.pem`; without it the only certificate, if there
 /// is just one; otherwise they are refused.
 ///
 /// **Change.** [`maintain`](CertProvider::maintain) watches the directory and takes changes up within a second; because
@@ -142,7 +143,7 @@ impl CertProvider for Folder {
     fn lookup(&self, hello: &Hello<'_>) -> Lookup {
         let served = self.0.served.load();
         let found = match hello.name {
-            Some(name) => served.index.find(name, self.0.clock.now()),
+            Some(name) => served.index.find(name, hello, self.0.clock.now()),
             None => served.index.nameless(),
         };
         found.map_or(Lookup::Unknown, Lookup::Found)

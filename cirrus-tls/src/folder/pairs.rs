@@ -23,7 +23,7 @@ pub(super) struct Pairs {
 struct Pair {
     files: Files,
     /// What was last read: an unchanged pair is not parsed, nor complained about, again.
-    seen: Option<(u64, u64)>,
+    seen: Option<[u64; 3]>,
     loaded: Option<Loaded>,
     /// Read already, but not valid yet: takes over once it is.
     next: Option<Loaded>,
@@ -36,6 +36,8 @@ struct Files {
     stem: String,
     chain: PathBuf,
     key: PathBuf,
+    /// What a responder says of it; need not be there.
+    staple: PathBuf,
 }
 
 /// A file, as far as it could be read.
@@ -48,6 +50,7 @@ enum Half {
 
 const CHAIN: &str = "pem";
 const KEY: &str = "key";
+const STAPLE: &str = "ocsp";
 
 /// Far beyond any chain; what is larger was put there by mistake.
 const MAX_FILE: u64 = 1 << 20;
@@ -122,14 +125,18 @@ impl Pair {
 
     fn read(&mut self, now: Timestamp) {
         let (chain, key) = (Half::read(&self.files.chain), Half::read(&self.files.key));
-        let seen = Some((chain.print(), key.print()));
+        let staple = Half::read(&self.files.staple);
+        let seen = Some([chain.print(), key.print(), staple.print()]);
         if self.seen == seen {
             return;
         }
         self.seen = seen;
         self.next = None;
         self.fault = match self.files.load(&chain, &key) {
-            Ok(loaded) => self.take(loaded, now),
+            Ok(loaded) => {
+                let (loaded, bad) = self.files.staple(loaded, &staple, now);
+                self.take(loaded, now).or(bad)
+            }
             Err(problem) => Some(problem),
         };
         if let Some(problem) = &self.fault {
@@ -162,7 +169,16 @@ impl Pair {
         if let Some(next) = self.next.take_if(|next| next.lapse(now).is_none()) {
             self.fault = self.take(next, now);
         }
-        let Some(loaded) = &self.loaded else { return };
+        let Some(loaded) = &mut self.loaded else {
+            return;
+        };
+        if loaded.is_stale(now) {
+            let file = self.files.staple.display();
+            tracing::warn!(%file, "it is too old, and not sent any more");
+            if let Ok(without) = loaded.clone().with_staple(&[], now) {
+                *loaded = without;
+            }
+        }
         let lapse = loaded.lapse(now);
         if let Some(warning) = lapse
             .as_ref()
@@ -191,6 +207,7 @@ impl Files {
             stem: stem.to_owned(),
             chain: file(CHAIN),
             key: file(KEY),
+            staple: file(STAPLE),
         }
     }
 
@@ -203,12 +220,30 @@ impl Files {
         let key = match key {
             Half::Text(text) => text,
             Half::Unreadable(reason) => return Err(self.key_problem(reason.clone())),
+            Half::Missing if has_key(chain) => chain,
             Half::Missing => return Err(self.chain_problem(self.alone(CHAIN, KEY))),
         };
         Loaded::from_pem(chain, key).map_err(|error| match error.is_about_key() {
             true => self.key_problem(error.to_string()),
             false => self.chain_problem(error.to_string()),
         })
+    }
+
+    /// With the OCSP response beside it, if that is any good.
+    fn staple(&self, loaded: Loaded, staple: &Half, now: Timestamp) -> (Loaded, Option<Problem>) {
+        let reason = match staple {
+            Half::Missing => return (loaded, None),
+            Half::Unreadable(reason) => reason.clone(),
+            Half::Text(der) => match loaded.clone().with_staple(der, now) {
+                Ok(stapled) => return (stapled, None),
+                Err(reason) => reason.to_owned(),
+            },
+        };
+        let problem = Problem {
+            file: self.staple.clone(),
+            message: format!("{reason}; the certificate is served without"),
+        };
+        (loaded, Some(problem))
     }
 
     fn alone(&self, there: &str, missing: &str) -> String {
@@ -263,6 +298,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         0..=MAX_FILE => Ok(text),
         _ => Err(io::Error::other("it is larger than 1 MiB")),
     }
+}
+
+/// Whether a file has the key besides the chain.
+fn has_key(text: &[u8]) -> bool {
+    const MARK: &[u8] = b"PRIVATE KEY-----";
+    text.windows(MARK.len()).any(|window| window == MARK)
 }
 
 /// The names, without ending, of all files that may be halves. Hidden ones are somebody's temporary files.

@@ -7,6 +7,7 @@ use cirrus_core::testing::cert_provider_suite;
 use cirrus_core::testing::cert_suite::Handshakes;
 use cirrus_core::testing::certs::{self, Pair};
 use cirrus_core::{ManualClock, Timestamp};
+use rustls::SignatureScheme;
 use tempfile::TempDir;
 
 use super::*;
@@ -302,6 +303,72 @@ async fn no_handshake_fails_while_files_are_replaced() {
 }
 
 // === helpers ===
+
+#[test]
+fn one_file_may_hold_both() {
+    let (directory, folder, _) = folder();
+    let pair = certs::for_names(&["shop.example"]);
+    let both = format!("{}{}", pair.key_pem, pair.chain_pem);
+    fs::write(directory.path().join("shop.pem"), both).unwrap();
+    folder.reload();
+    assert_eq!(report(&folder), [""; 0]);
+    assert_eq!(found(&folder, "shop.example"), Some(pair.der));
+}
+
+#[test]
+fn a_client_gets_a_key_that_it_can_verify_the_cheaper_first() {
+    let (directory, folder, _) = folder();
+    let at = |name: &str| directory.path().join(name);
+    let run = std::process::Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650",
+        ])
+        .args([
+            "-subj",
+            "/CN=rsa",
+            "-addext",
+            "subjectAltName=DNS:shop.example",
+        ])
+        .arg("-keyout")
+        .arg(at("rsa.key"))
+        .arg("-out")
+        .arg(at("rsa.pem"))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    // It is valid for longer: that alone would choose it.
+    let elliptic = certs::not_after(&["shop.example"], NOW.after(DAY));
+    put(&directory, "ecdsa", &elliptic);
+    folder.reload();
+    let shop = ServerName::new("shop.example").unwrap();
+    let kind = |schemes: &[SignatureScheme]| {
+        let hello = Hello::new(Some(&shop)).with_schemes(schemes);
+        match folder.lookup(&hello) {
+            Lookup::Found(found) => found.is_elliptic(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (ecdsa, rsa) = (
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        SignatureScheme::RSA_PSS_SHA256,
+    );
+    assert!(kind(&[rsa, ecdsa]));
+    assert!(!kind(&[rsa]));
+    assert_eq!(found(&folder, "shop.example"), Some(elliptic.der));
+}
+
+#[test]
+fn a_staple_that_is_no_good_is_left_out() {
+    let (directory, folder, _) = folder();
+    let pair = put(&directory, "shop", &certs::for_names(&["shop.example"]));
+    fs::write(directory.path().join("shop.ocsp"), [0x30, 3, 0x0a, 1, 6]).unwrap();
+    folder.reload();
+    assert_eq!(
+        report(&folder),
+        ["shop.ocsp: the responder has refused to answer; the certificate is served without"]
+    );
+    assert_eq!(found(&folder, "shop.example"), Some(pair.der));
+}
 
 fn folder() -> (TempDir, Folder, ManualClock) {
     let directory = tempfile::tempdir().unwrap();

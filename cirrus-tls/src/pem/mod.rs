@@ -1,5 +1,6 @@
 //! Reads a chain and its key from PEM, and says in plain words what is wrong with them.
 
+mod staple;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error as TlsError, InconsistentKeys};
+use staple::Staple;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// A chain that belongs to its key, ready to be served.
@@ -25,6 +27,8 @@ pub struct Loaded {
     /// The beginning of its validity.
     pub not_before: Timestamp,
     repaired: bool,
+    /// When the OCSP response that goes with it is no longer believed.
+    stapled_until: Option<Timestamp>,
 }
 
 /// Why a chain and a key cannot be served.
@@ -110,7 +114,35 @@ impl Loaded {
             certificate: Arc::new(certificate),
             not_before,
             repaired,
+            stapled_until: None,
         })
+    }
+
+    /// With an OCSP response (DER) for clients that ask for one; an empty text takes it away.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the response, for which clients would refuse the certificate.
+    pub fn with_staple(mut self, response: &[u8], now: Timestamp) -> Result<Self, &'static str> {
+        let staple = match response {
+            [] => None,
+            der => Some(Staple::read(der)?),
+        };
+        if staple.as_ref().is_some_and(|staple| staple.until <= now) {
+            return Err("it is too old: clients do not believe it any more");
+        }
+        let certificate = &self.certificate;
+        let mut key = CertifiedKey::clone(&certificate.key);
+        self.stapled_until = staple.as_ref().map(|staple| staple.until);
+        key.ocsp = staple.map(|staple| staple.der);
+        let names = certificate.names.iter().map(ToString::to_string);
+        self.certificate = Arc::new(Certificate::new(key, names, certificate.not_after));
+        Ok(self)
+    }
+
+    /// Whether its OCSP response has become too old.
+    pub(crate) fn is_stale(&self, now: Timestamp) -> bool {
+        self.stapled_until.is_some_and(|until| until <= now)
     }
 
     /// Everything worth a warning at `now`.
@@ -178,7 +210,12 @@ fn signing_key(text: &[u8]) -> Result<Arc<dyn SigningKey>, PemError> {
     let load = aws_lc_rs::default_provider()
         .key_provider
         .load_private_key(key);
-    load.map_err(|error| PemError::UnusableKey(error.to_string()))
+    load.map_err(|error| PemError::UnusableKey(unusable(&error.to_string())))
+}
+
+fn unusable(reason: &str) -> String {
+    // What the library says of keys of less than 2048 bits is no help to anybody.
+    format!("{reason}; ECDSA (P-256, P-384, P-521), Ed25519 and RSA of 2048 to 8192 bits are taken")
 }
 
 /// By PKCS #8 (RFC 7468 §11) or, before it, by a header (RFC 1421 §4.6.1.1).

@@ -86,6 +86,33 @@ fn says_how_to_decrypt_a_key() {
 }
 
 #[test]
+fn says_which_keys_are_strong_enough() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = std::process::Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-days", "30",
+        ])
+        .args([
+            "-subj",
+            "/CN=rsa",
+            "-addext",
+            "subjectAltName=DNS:shop.example",
+        ])
+        .args(["-keyout", "weak.key", "-out", "weak.pem"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let text = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    let error = read(&text("weak.pem"), &text("weak.key")).unwrap_err();
+    assert!(matches!(error, PemError::UnusableKey(_)), "{error}");
+    assert!(
+        error.to_string().contains("RSA of 2048 to 8192 bits"),
+        "{error}"
+    );
+}
+
+#[test]
 fn refuses_the_key_of_another() {
     let [one, other] = [(); 2].map(|()| certs::for_names(&["shop.example"]));
     let error = read(&one.chain_pem, &other.key_pem).unwrap_err();

@@ -20,7 +20,7 @@ async fn trusted(origin: &RunningOrigin) -> (proxy::Running, tempfile::NamedTemp
 }
 
 /// Runs a program to its end; what it writes, errors behind.
-async fn output(command: &mut Command, input: &str) -> String {
+pub(crate) async fn output(command: &mut Command, input: &str) -> String {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

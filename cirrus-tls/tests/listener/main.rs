@@ -5,7 +5,10 @@ mod client;
 mod drain;
 mod foreign;
 mod http2;
+mod mutual;
 mod plain;
+mod sites;
+mod strength;
 mod swap;
 
 use std::time::Duration;

@@ -9,7 +9,8 @@ use cirrus_core::testing::{Client, Describe, Origin, RunningOrigin, certs, ports
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::program::{Program, until};
 
@@ -279,4 +280,43 @@ async fn users_of_the_new(client: &mut Client) -> Vec<u32> {
         }
     }
     users
+}
+
+#[tokio::test]
+async fn local_ca_is_trusted_after_a_restart_too() {
+    let (origin, directory) = (origin().await, TempDir::new().unwrap());
+    let at = directory.path().join("ca").display().to_string();
+    for _ in 0..2 {
+        let mut program = Program::start("local_ca", &[&origin.url(), &at, ANY]);
+        let address = program.address().await;
+        let root = std::fs::read(directory.path().join("ca/root.pem")).unwrap();
+        let root = CertificateDer::from_pem_slice(&root).unwrap();
+        let config = certs::client_trusting(&[root], &[b"http/1.1"]);
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("shop.example").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, stream).await.unwrap();
+        let mut client = Client::to(address).over(stream);
+        assert_eq!(client.get("/").await.text(), "page");
+    }
+}
+
+#[tokio::test]
+async fn mtls_gateway_lets_nobody_in_without_a_certificate() {
+    let (origin, directory) = (origin().await, TempDir::new().unwrap());
+    let pair = write_pair(directory.path(), "shop.example");
+    let ca = directory.path().join("ca");
+    std::fs::write(&ca, certs::Authority::new().pem()).unwrap();
+    let (certs, ca) = (
+        directory.path().display().to_string(),
+        ca.display().to_string(),
+    );
+    let mut program = Program::start("mtls_gateway", &[&origin.url(), &certs, &ca, ANY]);
+    let mut client = secure(&mut program, "shop.example", &pair).await.unwrap();
+    // With TLS 1.3 a client hears of it behind the handshake.
+    client
+        .send(b"GET / HTTP/1.1\r\nhost: shop.example\r\n\r\n")
+        .await;
+    assert!(client.is_closed().await);
+    assert_eq!(origin.count(), 0);
 }

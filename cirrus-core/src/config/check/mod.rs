@@ -12,6 +12,7 @@ mod origins;
 mod peers;
 mod registry;
 mod site;
+mod tls;
 mod upstream_tls;
 
 use std::collections::{HashMap, HashSet};
@@ -102,8 +103,11 @@ pub(in crate::config) fn check_after(
     before: &Config,
     abilities: Abilities,
 ) -> Faults {
-    // Beyond a site itself, its check asks for these two.
-    if before.listen != config.listen || before.cluster != config.cluster {
+    // Beyond a site itself, its check asks for these.
+    if before.listen != config.listen
+        || before.cluster != config.cluster
+        || before.tls != config.tls
+    {
         return check(config, abilities);
     }
     let mut faults = Faults::default();
@@ -139,6 +143,8 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     discovery::discovery(config, faults);
     hosts(config, faults);
     peers::peers(config, faults);
+    tls::tls(&config.tls, faults);
+    tls::passthrough(config, &cluster_names(config), faults);
 }
 
 fn cluster_names(config: &Config) -> HashSet<&str> {

@@ -8,6 +8,7 @@ use super::clusters::{counted, introduced};
 use super::content::Tables;
 use super::health::WatchCheck;
 use super::origins::origins;
+use super::tls::site_tls;
 use super::upstream_tls::upstream_tls;
 use crate::config::compile::matcher;
 use crate::config::faults::Faults;
@@ -72,6 +73,10 @@ impl SiteCheck<'_> {
             &format!("{}.upstream_tls", self.path),
             self.faults,
         );
+        if let Some(own) = &site.tls {
+            let path = format!("{}.tls", self.path);
+            site_tls(own, &self.config.tls, &path, self.faults);
+        }
         counted(
             &site.pool,
             site.protocol,

@@ -8,6 +8,7 @@ mod lifetimes;
 mod peers;
 mod policies;
 mod target;
+mod tls;
 mod upstream;
 
 use self::access::Shared;
@@ -24,6 +25,7 @@ use super::snapshot::{Named, Site, Snapshot};
 use crate::cache::{Door, Keying, PurgeMethod, Rules as CacheRules};
 use crate::clock::Timestamp;
 use crate::discovery::{Endpoint, Endpoints, ServiceName};
+use crate::downstream::tls::Rules;
 use crate::metrics::Sites;
 use crate::middleware::limit::States;
 use crate::middleware::{self, Changes, Stack};
@@ -67,7 +69,11 @@ impl Compiler {
         let revision = before.map_or(1, |before| before.revision + 1);
         let peers = peers::peers(&config, before);
         let config = Arc::new(config);
-        let snapshot = Snapshot::new(revision, now, config, hosts, sites, clusters, peers);
+        let tls = match before {
+            Some(before) if before.config.tls == config.tls => Arc::clone(&before.tls),
+            _ => Arc::new(Rules::of(&config.tls)),
+        };
+        let snapshot = Snapshot::new(revision, now, config, hosts, sites, clusters, peers, tls);
         Ok((snapshot, faults))
     }
 
@@ -84,7 +90,10 @@ impl Compiler {
             remove_gone_hosts(&mut hosts, before, config);
         }
         let has_doors = config.cache.peers.is_some();
-        let had_doors = before.is_some_and(|before| before.peers.is_some());
+        // What sites are made of beyond their own words.
+        let is_same = before.is_some_and(|before| {
+            before.peers.is_some() == has_doors && before.config.tls == config.tls
+        });
         let mut sites = Vec::with_capacity(config.site.len());
         for written in &config.site {
             let known = written
@@ -94,7 +103,7 @@ impl Compiler {
                 .cloned();
             if let Some(same) = known
                 .as_ref()
-                .filter(|known| has_doors == had_doors && is_unchanged(known, written, clusters))
+                .filter(|known| is_same && is_unchanged(known, written, clusters))
             {
                 sites.push(Arc::clone(same));
                 continue;
@@ -105,7 +114,11 @@ impl Compiler {
                 .iter()
                 .find_map(|host| hosts.get(host))
                 .cloned();
-            let site = Arc::new(self.site(written, clusters, before.as_deref(), has_doors));
+            let tls = written.tls.as_ref();
+            let tls = tls.map(|own| tls::site_tls(&config.tls, own, &self.states));
+            let mut site = self.site(written, clusters, before.as_deref(), has_doors);
+            site.tls = tls;
+            let site = Arc::new(site);
             for host in &written.hosts {
                 hosts.set(host, Arc::clone(&site));
             }
@@ -180,6 +193,7 @@ impl Compiler {
             cells,
             clusters: used,
             gateways,
+            tls: None,
             config: Arc::clone(config),
         }
     }

@@ -1,6 +1,7 @@
 //! The policies of a route: its own, or else its site's.
 
 use super::access::Shared;
+use super::tls::hsts;
 use crate::config::RateKey;
 use crate::config::model::{RateLimitConfig, RouteConfig, SiteConfig};
 use crate::middleware::limit::{Buckets, Gate, RateLimit, States};
@@ -35,6 +36,11 @@ impl<'a> Written<'a> {
             request_id: request_id.map(RequestIdLayer::new),
             guards: self.guards(),
             cors: self.cors(),
+            hsts: site
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.hsts.as_ref())
+                .map(hsts),
             response_headers: self.response_headers(),
         }
     }

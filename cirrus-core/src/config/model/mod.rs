@@ -11,11 +11,13 @@ mod content;
 mod discovery;
 mod disk;
 mod health;
+mod passthrough;
 mod peers;
 mod purging;
 mod shaping;
 mod site;
 mod store;
+mod tls;
 mod upstream;
 
 use super::parse::Written;
@@ -42,6 +44,7 @@ pub use health::{
     AtLeastConfig, BodyMatchConfig, BreakerConfig, CheckConfig, CheckKind, CheckState, HealthConfig,
 };
 use ipnet::IpNet;
+pub use passthrough::PassthroughConfig;
 pub use peers::{PeerConfig, PeersConfig};
 pub use purging::{PurgeLogConfig, PurgeMethodConfig};
 use schemars::JsonSchema;
@@ -55,6 +58,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub use store::RedisCacheConfig;
+pub use tls::{
+    ClientAuthConfig, ClientAuthMode, ClientCertField, HstsConfig, Resumption, SiteTlsConfig,
+    TlsConfig, TlsVersion,
+};
 pub use upstream::{
     ClusterConfig, OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig,
     UpstreamTlsConfig, UpstreamTlsVersion,
@@ -77,6 +84,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Where server certificates come from.
     pub certificates: CertificatesConfig,
+    /// TLS with clients.
+    pub tls: TlsConfig,
     /// One line for every request.
     pub access_log: AccessLogConfig,
     /// How the endpoints of clusters with a `service` are found.
@@ -87,6 +96,8 @@ pub struct Config {
     pub cluster: Vec<Arc<ClusterConfig>>,
     /// A table of endpoints that is changed through the admin API.
     pub registry: Option<RegistryConfig>,
+    /// Names whose connections are handed on as they are.
+    pub passthrough: Vec<PassthroughConfig>,
     /// What is served under which host names.
     pub site: Vec<Arc<SiteConfig>>,
 
@@ -176,6 +187,9 @@ pub struct LimitsConfig {
     pub header_time: Period,
     /// How long a client may take for a TLS handshake. A change needs a restart.
     pub handshake_time: Period,
+    /// TLS handshakes at the same time, over all listeners; the connection of one more is closed at once. A change needs a
+    /// restart.
+    pub handshakes: u32,
     /// How long a connection may stay open without a request.
     pub idle_time: Period,
     /// How long a client may take nothing of a response that waits for it; then its connection is closed, with HTTP/2 its
@@ -230,6 +244,9 @@ pub struct CertificatesConfig {
     pub directory: Option<PathBuf>,
     /// Makes a self-signed certificate, for development, for any name that `directory` does not cover.
     pub self_signed: bool,
+    /// A directory with the root of a local authority, `root.pem` and `root.key`, that signs the certificates of
+    /// `self_signed`, which it switches on. Made if it is not there, and printed once: tell your machine to trust it.
+    pub local_ca: Option<PathBuf>,
 }
 
 /// One line for every request.
@@ -299,6 +316,7 @@ impl Default for LimitsConfig {
             header_bytes: Size::kib(16),
             header_time: Period::secs(10),
             handshake_time: Period::secs(10),
+            handshakes: 4096,
             idle_time: Period::secs(60),
             send_time: Period::secs(60),
             body_idle_time: Period::secs(30),

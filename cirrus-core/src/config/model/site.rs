@@ -8,6 +8,7 @@ use super::content::{CompressionConfig, CorsConfig, HeaderEditsConfig, RewriteCo
 use super::health::{BreakerConfig, CheckConfig, HealthConfig};
 use super::purging::PurgeMethodConfig;
 use super::shaping::{ConcurrencyConfig, RateLimitConfig, RequestIdConfig};
+use super::tls::SiteTlsConfig;
 use super::upstream::{
     OriginConfig, OriginProtocol, PoolConfig, SendProxyProtocol, TimeoutsConfig, UpstreamTlsConfig,
 };
@@ -31,6 +32,8 @@ pub struct SiteConfig {
     pub hosts: Vec<HostPattern>,
     /// The name in metrics and logs. By default the first of `hosts`.
     pub name: Option<String>,
+    /// What clients of the site have to do with TLS.
+    pub tls: Option<SiteTlsConfig>,
     /// Where requests go that no route matches, and those of routes that name nothing else. Either these, or `cluster`, or
     /// neither (404).
     pub origin: Vec<OriginConfig>,

@@ -6,7 +6,7 @@ use crate::config::model::{
     BreakerConfig, CacheConfig, CheckConfig, ConcurrencyConfig, Config, ConsulGatewayConfig,
     CorsConfig, DiscoveryConfig, DiscoveryGuardConfig, DiskCacheConfig, DnsDiscoveryConfig,
     HealthConfig, LimitsConfig, PoolConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig,
+    RespondConfig, RouteConfig, SiteCacheConfig, TimeoutsConfig, TlsConfig,
 };
 use crate::config::value::{Period, PeriodBound, Size, StatusNumber};
 use std::fmt::{self, Display};
@@ -24,6 +24,7 @@ pub(crate) fn check_values(config: &Config, faults: &mut Faults) {
     cache(&config.cache, faults);
     admin(config, faults);
     guard(&config.discovery.guard, faults);
+    tls(&config.tls, faults);
     dns(&config.discovery.dns, faults);
     records(&config.discovery, faults);
     for (index, cluster) in config.cluster.iter().enumerate() {
@@ -124,11 +125,19 @@ fn limits(limits: &LimitsConfig, faults: &mut Faults) {
         let message = format!("{total} is too small: at least 1MiB is allowed");
         faults.error("limits.total_buffer", Some(total), message);
     }
+    within(limits.handshakes, 1..=u32::MAX, at, "handshakes", faults);
     positive(limits.header_time, at, "header_time", faults);
     positive(limits.handshake_time, at, "handshake_time", faults);
     positive(limits.idle_time, at, "idle_time", faults);
     positive(limits.send_time, at, "send_time", faults);
     positive(limits.body_idle_time, at, "body_idle_time", faults);
+}
+
+fn tls(tls: &TlsConfig, faults: &mut Faults) {
+    let at = format_args!("tls");
+    let rotation = Period::secs(60)..=Period::secs(3 * 24 * 60 * 60);
+    within(tls.ticket_rotation, rotation, at, "ticket_rotation", faults);
+    within(tls.sessions, 1..=10_000_000, at, "sessions", faults);
 }
 
 fn cache(cache: &CacheConfig, faults: &mut Faults) {

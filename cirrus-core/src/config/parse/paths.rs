@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::model::{
-    ApiKeysConfig, BasicAuthConfig, Config, JwtConfig, RouteConfig, SiteConfig, UpstreamTlsConfig,
+    ApiKeysConfig, BasicAuthConfig, Config, JwtConfig, RouteConfig, SiteConfig, SiteTlsConfig,
+    UpstreamTlsConfig,
 };
 
 // === impl Config ===
@@ -16,9 +17,11 @@ impl Config {
             .certificates
             .directory
             .iter_mut()
+            .chain(&mut self.certificates.local_ca)
             .chain(&mut self.access_log.file)
             .chain(self.cache.disk.as_mut().map(|disk| &mut disk.path))
             .chain(&mut self.discovery.state)
+            .chain(&mut self.tls.ticket_secrets)
             .chain(
                 self.registry
                     .iter_mut()
@@ -83,8 +86,22 @@ fn has_relative_tls(tls: &UpstreamTlsConfig) -> bool {
     files.into_iter().flatten().any(|path| path.is_relative())
 }
 
+fn has_relative_auth(site: &SiteConfig) -> bool {
+    let auth = site.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+    let mut files = auth
+        .iter()
+        .flat_map(|auth| auth.crl.iter().chain([&auth.ca]));
+    files.any(|path| path.is_relative())
+}
+
+/// The files of a site's clients' certificates.
+fn auth_paths(tls: &mut Option<SiteTlsConfig>) -> impl Iterator<Item = &mut PathBuf> {
+    let auth = tls.iter_mut().flat_map(|tls| &mut tls.client_auth);
+    auth.flat_map(|auth| auth.crl.iter_mut().chain([&mut auth.ca]))
+}
+
 fn has_relative(site: &SiteConfig) -> bool {
-    if has_relative_tls(&site.upstream_tls) {
+    if has_relative_tls(&site.upstream_tls) || has_relative_auth(site) {
         return true;
     }
     let named = site.route.iter().map(Some).chain([None]);
@@ -121,6 +138,7 @@ fn access_files<'a>(
 fn paths(site: &mut SiteConfig) -> impl Iterator<Item = &mut PathBuf> {
     let own = access_paths(&mut site.basic_auth, &mut site.api_keys, &mut site.jwt);
     let own = own.chain(tls_files(&mut site.upstream_tls));
+    let own = own.chain(auth_paths(&mut site.tls));
     own.chain(site.route.iter_mut().flat_map(|route| {
         let files = route.files.iter_mut().map(|files| &mut files.directory);
         let gateway = route.consul_gateway.iter_mut().map(|one| &mut one.tls);

@@ -1,8 +1,20 @@
 //! TLS on the client's side: ClientHello → certificate → handshake.
 
+mod auth;
+mod coverage;
+pub(crate) mod hello;
+mod identity;
 mod loads;
+mod reading;
+mod resume;
+mod rules;
+mod schemes;
+mod session;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -10,29 +22,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{
-    Accepted, Acceptor as HelloReader, ClientHello, NoServerSessionStorage, ResolvesServerCert,
-};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::{ServerConfig, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::cert::{CertProvider, Certificate, Hello, Lookup, ServerName};
+use crate::upstream::Cluster;
+pub(crate) use auth::{ClientAuth, check_auth};
+pub(crate) use identity::ClientIdentity;
 use loads::Loads;
+use reading::{UNRECOGNIZED_NAME, name_of, read_hello, say};
+pub(crate) use rules::Rules;
+use schemes::usable_schemes;
+pub(crate) use session::TlsSession;
+pub(crate) use terms::Terms;
+pub(crate) use tickets::check_secret;
+pub(crate) use turns::Turns;
 
-/// Accepts TLS connections with the certificates of one provider. Clones are one: they share session tickets and loads,
-/// so that a client that comes back to another worker resumes its session.
+/// Accepts TLS connections with the certificates of one provider. Clones are one: they share sessions and loads, so that
+/// a client that comes back to another worker resumes its session.
 ///
-/// TLS 1.2 and 1.3; no early data, because it can be replayed (RFC 8446 §8); no client certificates.
+/// What a site says about TLS holds under its names. No early data, because it can be replayed (RFC 8446 §8).
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     provider: Arc<dyn CertProvider>,
-    config: Arc<ServerConfig>,
+    terms: Arc<Terms>,
+    /// Whether its listener has HTTP/2.
+    http2: bool,
     loads: Loads,
     limit: HandshakeTimeout,
+    /// Room for handshakes.
+    room: Arc<Semaphore>,
+    turns: Option<Turns>,
 }
 
 /// Longest time from the first byte to the end of the handshake, loading of a cold certificate included. Default: 10 s.
@@ -43,6 +68,15 @@ pub(crate) struct HandshakeTimeout(pub(crate) Duration);
 #[derive(Clone)]
 pub(crate) struct Spawn(Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>);
 
+/// What became of a connection.
+#[derive(Debug)]
+pub(crate) enum Accepted<IO> {
+    /// TLS ends here.
+    Ended(Box<TlsStream<IO>>, Handshake),
+    /// It goes to a cluster as it is, with what its client has said already.
+    Passed(IO, Vec<u8>, Arc<Cluster>),
+}
+
 /// What a handshake has settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Handshake {
@@ -52,6 +86,7 @@ pub(crate) struct Handshake {
     pub(crate) h2: bool,
     /// The name the client asked for.
     pub(crate) sni: Option<ServerName>,
+    pub(crate) session: Arc<TlsSession>,
 }
 
 /// Why there is no connection. The client has been told whatever can be told.
@@ -78,45 +113,46 @@ pub(crate) enum AcceptError {
 #[derive(Debug)]
 struct Chosen(Option<Arc<CertifiedKey>>);
 
-/// What rustls would say without a certificate is `access_denied`. This is the record that says `unrecognized_name`
-/// (RFC 6066 §3): alert, version 3.3, two bytes: fatal, 112.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: text/plain; charset=utf-8\r\n\
-    content-length: 34\r\n\
-    connection: close\r\n\
-    \r\n\
-    this port speaks TLS: use https://";
-
 // === impl Acceptor ===
 
 impl Acceptor {
-    /// Accepts with certificates of `provider`, and offers `alpn` (the first is preferred). Cold certificates are loaded
-    /// by `spawn`.
-    pub(crate) fn new(
-        provider: Arc<dyn CertProvider>,
-        alpn: &[&[u8]],
-        spawn: Spawn,
-    ) -> Result<Self, rustls::Error> {
-        let loads = Loads::new(Arc::clone(&provider), spawn);
-        let config = Arc::new(config(alpn)?);
-        let limit = HandshakeTimeout::default();
-        Ok(Self {
+    /// Accepts with certificates of `provider`. Cold certificates are loaded by `spawn`.
+    pub(crate) fn new(provider: Arc<dyn CertProvider>, terms: Arc<Terms>, spawn: Spawn) -> Self {
+        Self {
+            loads: Loads::new(Arc::clone(&provider), spawn),
             provider,
-            config,
-            loads,
-            limit,
-        })
+            terms,
+            http2: true,
+            limit: HandshakeTimeout::default(),
+            room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            turns: None,
+        }
     }
 
-    /// Offers other protocols; tickets of the same names are good for both.
+    /// Offers HTTP/1.1 only; tickets of the same names are good for both.
     #[must_use]
-    pub(crate) fn speaking(mut self, alpn: &[&[u8]]) -> Self {
-        let mut config = ServerConfig::clone(&self.config);
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        self.config = Arc::new(config);
+    pub(crate) fn without_http2(mut self) -> Self {
+        self.http2 = false;
         self
+    }
+
+    /// With room for so many handshakes at the same time, over all clones.
+    #[must_use]
+    pub(crate) fn with_room(mut self, most: u32) -> Self {
+        self.room = Arc::new(Semaphore::new(most as usize));
+        self
+    }
+
+    /// With turns that the handshakes of one worker take.
+    #[must_use]
+    pub(crate) fn with_turns(mut self, turns: Turns) -> Self {
+        self.turns = Some(turns);
+        self
+    }
+
+    /// Room for one more handshake, if there is any.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
     /// With another limit.
@@ -131,56 +167,119 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// A dropped future closes the connection; the load of a cold certificate goes on.
-    pub(crate) async fn accept<IO>(&self, io: IO) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    pub(crate) async fn accept<IO>(&self, io: IO) -> Result<Accepted<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match tokio::time::timeout(self.limit.0, self.handshake(io)).await {
+        match tokio::time::timeout(self.limit.0, self.begin(io)).await {
             Ok(done) => done,
             Err(_) => Err(AcceptError::Timeout),
         }
     }
 
-    async fn handshake<IO>(&self, mut io: IO) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    async fn begin<IO>(&self, mut io: IO) -> Result<Accepted<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let accepted = read_hello(&mut io).await?;
+        let mut said = Vec::new();
+        if let Some(passed) = self.terms.passthrough() {
+            let name = name_of(&mut io, &mut said).await?;
+            let cluster = name.map(|name| {
+                let name = name.as_ref().map_or("", ServerName::as_str);
+                passed.passthrough.as_ref()?.lookup(name).cloned()
+            });
+            if let Some(cluster) = cluster.flatten() {
+                return Ok(Accepted::Passed(io, said, cluster));
+            }
+        }
+        let (stream, handshake) = self.handshake(io, &said).await?;
+        Ok(Accepted::Ended(Box::new(stream), handshake))
+    }
+
+    async fn handshake<IO>(
+        &self,
+        mut io: IO,
+        said: &[u8],
+    ) -> Result<(TlsStream<IO>, Handshake), AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let accepted = read_hello(&mut io, said).await?;
         let sni = accepted
             .client_hello()
             .server_name()
             .and_then(ServerName::new);
-        let Some(certificate) = self.certificate(sni.as_ref()).await else {
+        let rules = self.terms.rules(sni.as_ref());
+        let certificate = match &rules {
+            Some(_) => {
+                self.certificate(sni.as_ref(), &accepted.client_hello())
+                    .await
+            }
+            None => None,
+        };
+        let (Some(rules), Some(certificate)) = (rules, certificate) else {
             say(&mut io, &UNRECOGNIZED_NAME).await;
             return Err(AcceptError::NoCertificate(sni));
         };
-        let start = StartHandshake::from_parts(accepted, io);
-        let stream = start.into_stream(self.config_for(&certificate)).await?;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let config = self.config(&rules, &certificate)?;
+        let start = StartHandshake::from_parts(accepted, io).into_stream(config);
+        let stream = match &self.turns {
+            Some(turns) => turns.take(start).await?,
+            None => start.await?,
+        };
+        let connection = stream.get_ref().1;
+        let h2 = connection.alpn_protocol() == Some(b"h2");
+        let session = Arc::new(TlsSession::of(connection, &rules, self.terms.strict));
         Ok((
             stream,
             Handshake {
                 certificate,
                 h2,
                 sni,
+                session,
             },
         ))
     }
 
-    async fn certificate(&self, sni: Option<&ServerName>) -> Option<Arc<Certificate>> {
-        match self.provider.lookup(&Hello::new(sni)) {
+    async fn certificate(
+        &self,
+        sni: Option<&ServerName>,
+        hello: &ClientHello<'_>,
+    ) -> Option<Arc<Certificate>> {
+        let schemes = usable_schemes(hello);
+        if let Some(found) = self.look_up(sni, &schemes).await {
+            return Some(found);
+        }
+        let default = self.terms.default_name.as_ref()?;
+        self.look_up(Some(default), &schemes).await
+    }
+
+    async fn look_up(
+        &self,
+        name: Option<&ServerName>,
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<Certificate>> {
+        let hello = Hello::new(name).with_schemes(schemes);
+        match self.provider.lookup(&hello) {
             Lookup::Found(certificate) => Some(certificate),
             Lookup::Cold(name) => self.loads.load(name).await,
             Lookup::Unknown => None,
         }
     }
 
-    /// Differs from the shared one in its certificate only, so tickets of one are good for the other; rustls itself
+    /// Differs from the rules' own in its certificate only, so tickets of one are good for the other; rustls itself
     /// resumes a session only under the name it began with.
-    fn config_for(&self, certificate: &Certificate) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.config);
+    fn config(
+        &self,
+        rules: &Rules,
+        certificate: &Certificate,
+    ) -> Result<Arc<ServerConfig>, AcceptError> {
+        let config = rules
+            .config(&self.terms.resumptions, self.http2)
+            .map_err(AcceptError::Tls)?;
+        let mut config = ServerConfig::clone(&config);
         config.cert_resolver = Arc::new(Chosen(Some(Arc::clone(&certificate.key))));
-        Arc::new(config)
+        Ok(Arc::new(config))
     }
 }
 
@@ -189,70 +288,6 @@ impl fmt::Debug for Acceptor {
         f.debug_struct("Acceptor")
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-fn config(alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Chosen(None)));
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // Tickets keep no state here; a session cache would be one lock for all workers.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
-}
-
-/// Reads up to the whole ClientHello.
-///
-/// Not tokio-rustls's `LazyConfigAcceptor`: that answers plain HTTP with a TLS alert before anybody can look.
-async fn read_hello<IO>(io: &mut IO) -> Result<Accepted, AcceptError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut hello = HelloReader::default();
-    let mut bytes = Vec::with_capacity(4096);
-    read_some(io, &mut bytes).await?;
-    // A TLS record begins with a content type below 24, every HTTP method with a capital letter.
-    if bytes.first().is_some_and(u8::is_ascii_uppercase) {
-        say(io, SPEAKS_TLS).await;
-        return Err(AcceptError::NotTls);
-    }
-    loop {
-        feed(&mut hello, &bytes)?;
-        match hello.accept() {
-            Ok(Some(accepted)) => return Ok(accepted),
-            Ok(None) => read_some(io, &mut bytes).await?,
-            Err((error, mut alert)) => {
-                bytes.clear();
-                alert.write_all(&mut bytes)?;
-                say(io, &bytes).await;
-                return Err(AcceptError::Tls(error));
-            }
-        }
-    }
-}
-
-async fn read_some<IO: AsyncRead + Unpin>(io: &mut IO, bytes: &mut Vec<u8>) -> io::Result<()> {
-    bytes.clear();
-    match io.read_buf(bytes).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
-}
-
-fn feed(hello: &mut HelloReader, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        hello.read_tls(&mut bytes)?;
-    }
-    Ok(())
-}
-
-/// The last words. That they arrive is worth no error: the connection ends anyway.
-async fn say<IO: AsyncWrite + Unpin>(io: &mut IO, words: &[u8]) {
-    if io.write_all(words).await.is_ok() {
-        let _ = io.shutdown().await;
     }
 }
 

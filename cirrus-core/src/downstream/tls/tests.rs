@@ -11,10 +11,11 @@ use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::BoxError;
+use crate::config::TlsConfig;
 use crate::downstream::CertError;
 use crate::testing::certs::{self, client_trusting, client_trusting_anyone};
 
-type Accepted = Result<(TlsStream<DuplexStream>, Handshake), AcceptError>;
+type Shaken = Result<(Box<TlsStream<DuplexStream>>, Handshake), AcceptError>;
 type Connected = io::Result<client::TlsStream<DuplexStream>>;
 
 /// Knows `warm.example` at once and `cold.example` after a load, which takes until `gate` lets it through.
@@ -149,7 +150,7 @@ async fn a_hello_may_come_byte_by_byte() {
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
     let (mut near, mut far) = tokio::io::duplex(1);
-    let (sent, accepted) = tokio::join!(near.write_all(&hello), read_hello(&mut far));
+    let (sent, accepted) = tokio::join!(near.write_all(&hello), read_hello(&mut far, &[]));
     sent.unwrap();
     assert_eq!(
         accepted.unwrap().client_hello().server_name(),
@@ -275,7 +276,7 @@ async fn an_unavailable_certificate_is_asked_for_again() {
 #[tokio::test]
 async fn a_load_that_is_never_run_frees_its_name() {
     let (provider, _) = cold(Answer::Certificate, 100);
-    let acceptor = Acceptor::new(provider, &[], Spawn::new(drop)).unwrap();
+    let acceptor = Acceptor::new(provider, terms(), Spawn::new(drop));
     for _ in 0..2 {
         let (_, server) = shake(&acceptor, anyone(), "cold.example").await;
         assert!(matches!(server, Err(AcceptError::NoCertificate(Some(_)))));
@@ -299,18 +300,29 @@ fn cold(answer: Answer, permits: usize) -> (Arc<Scripted>, Acceptor) {
 fn acceptor(provider: Arc<dyn CertProvider>) -> Acceptor {
     #[expect(clippy::disallowed_methods, reason = "the test's runtime ends them")]
     let spawn = Spawn::new(|work| drop(tokio::spawn(work)));
-    Acceptor::new(provider, &[b"h2", b"http/1.1"], spawn).unwrap()
+    Acceptor::new(provider, terms(), spawn)
+}
+
+fn terms() -> Arc<Terms> {
+    let clock = Arc::new(crate::clock::SystemClock);
+    Terms::new(&TlsConfig::default(), clock, None).unwrap()
 }
 
 fn anyone() -> ClientConfig {
     client_trusting_anyone(&[], &[&TLS13])
 }
 
-async fn shake(acceptor: &Acceptor, client: ClientConfig, name: &str) -> (Connected, Accepted) {
+async fn shake(acceptor: &Acceptor, client: ClientConfig, name: &str) -> (Connected, Shaken) {
     let (near, far) = tokio::io::duplex(16 * 1024);
     let name = pki_types::ServerName::try_from(name.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(client));
-    tokio::join!(connector.connect(name, near), acceptor.accept(far))
+    let accept = async {
+        match acceptor.accept(far).await? {
+            Accepted::Ended(stream, handshake) => Ok((stream, handshake)),
+            Accepted::Passed(..) => panic!("nothing is passed on here"),
+        }
+    };
+    tokio::join!(connector.connect(name, near), accept)
 }
 
 /// Shakes hands and lets the server say a word, so that the client reads its ticket.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::{Buckets, Gate};
+use crate::downstream::tls::ClientAuth;
 use crate::upstream::gateway::Gateway;
 
 /// The state of every limit in use.
@@ -15,6 +16,8 @@ pub(crate) struct States {
     pub(crate) gates: Kept<Gate>,
     /// The services that gateways have found.
     pub(crate) gateways: Kept<Gateway>,
+    /// Whose certificates sites believe.
+    pub(crate) client_auths: Kept<ClientAuth>,
 }
 
 /// Values by what they are for. One that nobody uses any more is forgotten.

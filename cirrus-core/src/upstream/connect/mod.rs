@@ -70,6 +70,29 @@ impl Connector {
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, Late)))
     }
 
+    /// A new connection without TLS, whatever the endpoint's URL says, within `limit`.
+    pub(crate) async fn connect_plain(
+        &self,
+        transport: &Transport,
+        limit: Duration,
+    ) -> io::Result<Io> {
+        tokio::time::timeout(limit, self.dial_plain(transport))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, Late)))
+    }
+
+    async fn dial_plain(&self, transport: &Transport) -> io::Result<Io> {
+        let url = &transport.url;
+        if let Some(path) = url.unix_path() {
+            let mut unix = UnixStream::connect(path).await?;
+            introduce(transport, &mut unix).await?;
+            return Ok(Io::Unix(unix));
+        }
+        let mut tcp = self.tcp(url).await?;
+        introduce(transport, &mut tcp).await?;
+        Ok(Io::Tcp(tcp))
+    }
+
     async fn dial(&self, transport: &Transport) -> io::Result<Box<Wire>> {
         let url = &transport.url;
         if let Some(path) = url.unix_path() {
