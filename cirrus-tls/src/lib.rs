@@ -19,6 +19,8 @@
 //! [`Loaded::from_pem`] is what they have in common: it reads a chain and its key, and says in plain words what is
 //! wrong with them.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod chain;
 mod fixed;
 mod folder;
