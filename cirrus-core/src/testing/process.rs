@@ -1,8 +1,12 @@
 //! Programs that tests talk to, started for one test and ended with it.
 
 mod consul;
+mod knot;
+mod pebble;
 
 pub use consul::ConsulServer;
+pub use knot::KnotServer;
+pub use pebble::{PebbleServer, PebbleSettings};
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -69,6 +69,9 @@ pub(crate) enum AcceptError {
     /// The client went away.
     #[error("the connection broke during the handshake")]
     Io(#[source] io::Error),
+    /// A certificate authority has seen what it wanted to see (RFC 8737).
+    #[error("a certificate authority has looked")]
+    Challenge,
     /// The two could not agree, or the client broke the protocol.
     #[error("the handshake failed")]
     Tls(#[source] rustls::Error),
@@ -81,6 +84,9 @@ struct Chosen(Option<Arc<CertifiedKey>>);
 /// What rustls would say without a certificate is `access_denied`. This is the record that says `unrecognized_name`
 /// (RFC 6066 §3): alert, version 3.3, two bytes: fatal, 112.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// What certificate authorities speak (RFC 8737 §4), and nothing beside it.
+const ACME_TLS: &[u8] = b"acme-tls/1";
 
 const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain; charset=utf-8\r\n\
@@ -150,6 +156,9 @@ impl Acceptor {
             .client_hello()
             .server_name()
             .and_then(ServerName::new);
+        if asks_for_challenge(&accepted.client_hello()) {
+            return self.answer_challenge(accepted, io, sni).await;
+        }
         let Some(certificate) = self.certificate(sni.as_ref()).await else {
             say(&mut io, &UNRECOGNIZED_NAME).await;
             return Err(AcceptError::NoCertificate(sni));
@@ -165,6 +174,35 @@ impl Acceptor {
                 sni,
             },
         ))
+    }
+
+    /// Shows the authority what it wants to see. There is no connection: nothing is said on it (RFC 8737 §3).
+    async fn answer_challenge<IO, T>(
+        &self,
+        accepted: Accepted,
+        mut io: IO,
+        sni: Option<ServerName>,
+    ) -> Result<T, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let key = match &sni {
+            Some(name) => self.provider.alpn_challenge(name).await,
+            None => None,
+        };
+        let Some(key) = key else {
+            say(&mut io, &UNRECOGNIZED_NAME).await;
+            return Err(AcceptError::NoCertificate(sni));
+        };
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![ACME_TLS.to_vec()];
+        config.cert_resolver = Arc::new(Chosen(Some(key)));
+        // Whoever comes back with a ticket would not see the certificate.
+        config.send_tls13_tickets = 0;
+        let start = StartHandshake::from_parts(accepted, io);
+        let mut stream = start.into_stream(Arc::new(config)).await?;
+        let _ = stream.shutdown().await;
+        Err(AcceptError::Challenge)
     }
 
     async fn certificate(&self, sni: Option<&ServerName>) -> Option<Arc<Certificate>> {
@@ -202,6 +240,11 @@ fn config(alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
     // Tickets keep no state here; a session cache would be one lock for all workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
+}
+
+fn asks_for_challenge(hello: &ClientHello<'_>) -> bool {
+    let mut offered = hello.alpn().into_iter().flatten();
+    offered.next() == Some(ACME_TLS) && offered.next().is_none()
 }
 
 /// Reads up to the whole ClientHello.

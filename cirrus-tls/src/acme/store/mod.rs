@@ -2,6 +2,8 @@
 
 mod disk;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(test)]
 pub(crate) mod suite;
 
@@ -14,6 +16,8 @@ use cirrus_core::BoxError;
 
 pub use disk::DiskStore;
 pub use record::{CertRecord, RecordError};
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 
 /// Keeps texts by [`Slot`], and gives out leases.
 ///
