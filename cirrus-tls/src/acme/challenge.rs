@@ -28,14 +28,24 @@ pub(super) fn certificate(name: &ServerName, digest: &str) -> Result<Arc<Certifi
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let made = params.self_signed(&key)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
-    let provider = aws_lc_rs::default_provider();
-    let key = CertifiedKey::from_der(vec![made.der().clone()], key, &provider)?;
-    Ok(Arc::new(key))
+    let keys = aws_lc_rs::default_provider().key_provider;
+    let key = keys.load_private_key(key)?;
+    // Not `from_der`: it reads the certificate, and does not know the extension, which is critical.
+    Ok(Arc::new(CertifiedKey::new(vec![made.der().clone()], key)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_made_of_a_digest_only() {
+        let name = ServerName::new("a.example").unwrap();
+        let digest = BASE64_STANDARD.encode([7; 32]);
+        let made = certificate(&name, &digest).unwrap();
+        assert!(made.cert[0].windows(32).any(|part| part == [7; 32]));
+        assert!(certificate(&name, "bm90IGEgZGlnZXN0").is_err());
+    }
 
     #[test]
     fn only_tokens_reach_the_store() {

@@ -18,7 +18,7 @@ use super::challenge;
 use super::error::IssueError;
 use super::http::Http;
 use super::on_demand::OnDemand;
-use super::orders::{Haste, Orders, Visited};
+use super::orders::{Haste, Orders};
 use super::served::Served;
 use super::settings::{Authority, Renewal, Wanted};
 use super::state::State;
@@ -91,6 +91,10 @@ type Agenda = BTreeMap<String, (Timestamp, Arc<Wanted>)>;
 
 /// The longest time without a look at the agenda: the wall clock may be set.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// How often somebody else's lease is waited for who wants a certificate now, and how long between.
+const PATIENCE: u32 = 60;
+const TURN: Duration = Duration::from_millis(500);
 
 /// Names waiting to be ordered on demand.
 const MAX_ASKS: usize = 256;
@@ -240,14 +244,17 @@ impl Acme {
     ///
     /// Why there is none.
     pub async fn obtain(&self, wanted: &Wanted) -> Result<(), IssueError> {
-        match self.0.orders.visit(wanted, Haste::Now).await {
-            Visited {
-                failure: Some(error),
-                ..
-            } => Err(error),
-            Visited { is_new: true, .. } => Ok(()),
-            _ => Err(IssueError::Busy("this name")),
+        for _ in 0..PATIENCE {
+            let visited = self.0.orders.visit(wanted, Haste::Now).await;
+            if let Some(error) = visited.failure {
+                return Err(error);
+            }
+            if visited.is_new {
+                return Ok(());
+            }
+            sleep(TURN).await;
         }
+        Err(IssueError::Busy("this name"))
     }
 
     /// How every certificate is doing that is wanted or stored.

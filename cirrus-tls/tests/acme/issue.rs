@@ -37,8 +37,9 @@ async fn by_http() {
 async fn by_tls() {
     let shared = Shared::new(PebbleServer::start());
     let wanted = Wanted::new(["shop.example"]).by(Challenge::TlsAlpn01);
-    let acme = shared.builder().want(wanted).build().unwrap();
+    let acme = shared.builder().build().unwrap();
     let edge = shared.run(&acme).await;
+    soon(acme.obtain(&wanted)).await.unwrap();
     let shown = soon(shared.until_shown("shop.example")).await;
     assert_eq!(names(&shown), ["shop.example"]);
     edge.shutdown().await;
@@ -84,7 +85,7 @@ async fn with_an_account_that_one_has_already() {
     let without = shared.builder().want(wanted.clone()).build().unwrap();
     let edge = shared.run(&without).await;
     let error = soon(without.obtain(&wanted)).await.unwrap_err();
-    assert!(error.to_string().contains("external account"), "{error}");
+    assert!(error.to_string().contains("externalAccount"), "{error}");
 
     use base64::Engine;
     let key = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(key).unwrap();

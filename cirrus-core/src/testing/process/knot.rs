@@ -60,7 +60,7 @@ impl KnotServer {
         let (name, algorithm, secret) = Self::KEY;
         let config = format!(
             "server:\n    rundir: \"{at}\"\n    listen: {}@{}\n\
-             database:\n    storage: \"{at}/db\"\n\
+             database:\n    storage: \"{at}\"\n\
              key:\n  - id: {name}\n    algorithm: {algorithm}\n    secret: {secret}\n\
              acl:\n  - id: updates\n    key: {name}\n    action: update\n\
              zone:\n  - domain: test\n    file: \"{at}/test.zone\"\n    acl: updates\n",
