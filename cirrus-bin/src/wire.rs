@@ -60,16 +60,13 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
 /// What a server of [`builder`] can do.
 pub(crate) fn abilities(config: &Config) -> Abilities {
     let certificates = &config.certificates;
-    Abilities::new(
-        false,
-        certificates.directory.is_some() || certificates.self_signed,
-    )
-    // Which services may be named does not depend on what is in the registry, or on whether Consul can be asked.
-    .with_discovery(Arc::new(services(
-        config,
-        Some(Registry::new()),
-        Consul::builder().build().ok(),
-    )))
+    Abilities::new(false, has_certificates(certificates))
+        // Which services may be named does not depend on what is in the registry, or on whether Consul can be asked.
+        .with_discovery(Arc::new(services(
+            config,
+            Some(Registry::new()),
+            Consul::builder().build().ok(),
+        )))
 }
 
 /// What finds endpoints, by the schemes of references.
@@ -221,16 +218,23 @@ fn purge_log(config: &PurgeLogConfig) -> Result<FileLog, BoxError> {
     })
 }
 
-/// The directory first; a certificate made up on the spot only for names that it does not cover.
+fn has_certificates(config: &CertificatesConfig) -> bool {
+    config.directory.is_some() || config.acme.is_some() || config.self_signed
+}
+
+/// The directory first, then what is obtained; a certificate made up on the spot only for names that neither covers.
 fn certificates(config: &CertificatesConfig) -> Result<Option<Chain>, BoxError> {
     let mut chain = Chain::default();
     if let Some(directory) = &config.directory {
         chain = chain.then(Folder::open(directory).map_err(with_cause)?);
     }
+    if let Some(acme) = &config.acme {
+        chain = chain.then(crate::acme::provider(acme)?);
+    }
     if config.self_signed {
         chain = chain.then(SelfSigned::new());
     }
-    Ok((config.directory.is_some() || config.self_signed).then_some(chain))
+    Ok(has_certificates(config).then_some(chain))
 }
 
 fn with_cause(error: impl std::error::Error) -> BoxError {

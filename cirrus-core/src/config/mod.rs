@@ -23,19 +23,20 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, AtLeastConfig,
-    BalanceConfig, BalancePolicy, BasicAuthConfig, BodyMatchConfig, BreakerConfig,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AcmeAuthorityConfig, AcmeCertificateConfig,
+    AcmeChallenge, AcmeConfig, AcmeDnsConfig, AcmeRedisConfig, AdminConfig, ApiKeysConfig,
+    AtLeastConfig, BalanceConfig, BalancePolicy, BasicAuthConfig, BodyMatchConfig, BreakerConfig,
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
     CheckConfig, CheckKind, CheckState, ClusterConfig, CompressionConfig, CompressionLevel,
     ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, ContentCoding, CorsConfig,
     DiscoveryConfig, DiskCacheConfig, DnsDiscoveryConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtAlgorithm, JwtConfig, LimitsConfig, ListenConfig,
-    MirrorConfig, OriginConfig, OriginProtocol, PeerConfig, PeersConfig, PoolConfig,
-    PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig,
-    RegistryConfig, RegistryServiceConfig, RequestCacheControl, RequestIdConfig, RespondConfig,
-    RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie,
-    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
-    UpstreamTlsVersion,
+    MirrorConfig, OnDemandConfig, OriginConfig, OriginProtocol, PeerConfig, PeersConfig,
+    PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
+    RedisCacheConfig, RegistryConfig, RegistryServiceConfig, RequestCacheControl, RequestIdConfig,
+    RespondConfig, RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol,
+    ServerConfig, SetCookie, SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig,
+    TimeoutsConfig, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

@@ -1,16 +1,18 @@
 //! The configuration's own documentation, made from the model: the JSON Schema, and the reference for readers.
 
 use super::model::{
-    AccessConfig, AccessLogConfig, AdminConfig, ApiKeysConfig, AtLeastConfig, BalanceConfig,
+    AccessConfig, AccessLogConfig, AcmeAuthorityConfig, AcmeCertificateConfig, AcmeConfig,
+    AcmeDnsConfig, AcmeRedisConfig, AdminConfig, ApiKeysConfig, AtLeastConfig, BalanceConfig,
     BasicAuthConfig, BodyMatchConfig, BreakerConfig, CacheBypassConfig, CacheConfig,
     CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig, CheckConfig, ClusterConfig,
     CompressionConfig, ConcurrencyConfig, Config, ConsulConfig, ConsulGatewayConfig, CorsConfig,
     DiscoveryConfig, DiskCacheConfig, DnsDiscoveryConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, JwtConfig, LimitsConfig, ListenConfig, MirrorConfig,
-    OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig,
-    RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig, RegistryServiceConfig,
-    RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig, ServerConfig,
-    SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig, UpstreamTlsConfig,
+    OnDemandConfig, OriginConfig, PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig,
+    PurgeMethodConfig, RateLimitConfig, RedirectConfig, RedisCacheConfig, RegistryConfig,
+    RegistryServiceConfig, RequestIdConfig, RespondConfig, RetryConfig, RewriteConfig, RouteConfig,
+    ServerConfig, SiteCacheConfig, SiteConfig, SplitConfig, StickyConfig, TimeoutsConfig,
+    UpstreamTlsConfig,
 };
 use super::value::{
     HashKey, HeaderText, HeaderTitle, HealthTerm, HedgeAfter, KeyHash, MediaRange, MethodName,
@@ -332,6 +334,12 @@ fn keys() -> BTreeMap<&'static str, &'static [&'static str]> {
         keys_of::<PeerConfig>(),
         keys_of::<RedisCacheConfig>(),
         keys_of::<CertificatesConfig>(),
+        keys_of::<AcmeConfig>(),
+        keys_of::<AcmeRedisConfig>(),
+        keys_of::<AcmeDnsConfig>(),
+        keys_of::<OnDemandConfig>(),
+        keys_of::<AcmeAuthorityConfig>(),
+        keys_of::<AcmeCertificateConfig>(),
         keys_of::<AccessLogConfig>(),
         keys_of::<DiscoveryConfig>(),
         keys_of::<DnsDiscoveryConfig>(),

@@ -37,7 +37,7 @@ pub use dns::{AcmeDns, DnsSolver, Propagation, Rfc2136, Script, SolverError, Tsi
 pub use error::IssueError;
 pub use on_demand::OnDemand;
 pub use provider::{Acme, AcmeBuilder, CertStatus};
-pub use settings::{Authority, Challenge, Renewal, Wanted};
+pub use settings::{Authority, Challenge, Renewal, Wanted, binding_key};
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
 pub use store::{CertRecord, CertStore, DiskStore, Lease, RecordError, Slot, StoreError};

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use cirrus_core::BoxError;
+
 use super::dns::DnsSolver;
 
 /// An authority that issues certificates by ACME.
@@ -60,6 +64,16 @@ pub struct Renewal {
     pub limit: Duration,
     /// The same key again and again; otherwise each certificate has its own. Default: `false`.
     pub reuse_key: bool,
+}
+
+/// The HMAC key of an account that one has already, from base64url as authorities give it, with or without padding.
+///
+/// # Errors
+///
+/// It is not base64url.
+pub fn binding_key(text: &str) -> Result<Vec<u8>, BoxError> {
+    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('='));
+    key.map_err(|error| format!("the key is not base64url: {error}").into())
 }
 
 // === impl Authority ===
