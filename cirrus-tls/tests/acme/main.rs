@@ -1,8 +1,11 @@
 //! Certificates from a real authority: Pebble, with edges that answer its challenges.
 
+#[cfg(feature = "redis")]
+mod cluster;
 mod dns;
 mod edge;
 mod issue;
+mod suite;
 
 use std::time::Duration;
 
