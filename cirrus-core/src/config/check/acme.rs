@@ -11,7 +11,7 @@ pub(super) fn acme(config: Option<&AcmeConfig>, faults: &mut Faults) {
     if !config.agree_to_terms {
         let message =
             "authorities want you to agree to their terms of service: say `agree_to_terms = true`";
-        faults.error(&format!("{AT}.agree_to_terms"), None, message.to_owned());
+        faults.error(format!("{AT}.agree_to_terms"), None, message.to_owned());
     }
     numbers(config, faults);
     for (index, one) in config.certificate.iter().enumerate() {
@@ -20,15 +20,15 @@ pub(super) fn acme(config: Option<&AcmeConfig>, faults: &mut Faults) {
     for (index, one) in config.authority.iter().enumerate() {
         let at = format!("{AT}.authority[{index}]");
         if one.name.is_empty() {
-            faults.error(&format!("{at}.name"), None, "it needs a name".to_owned());
+            faults.error(format!("{at}.name"), None, "it needs a name".to_owned());
         }
         if !one.url.starts_with("https://") {
             let message = "the URL of the directory is needed: https://…".to_owned();
-            faults.error(&format!("{at}.url"), Some(one.url.clone()), message);
+            faults.error(format!("{at}.url"), Some(one.url.clone()), message);
         }
         if one.binding_id.is_some() != one.binding_key_file.is_some() {
             let message = "`binding_id` and `binding_key_file` go together".to_owned();
-            faults.error(&format!("{at}.binding_id"), one.binding_id.clone(), message);
+            faults.error(format!("{at}.binding_id"), one.binding_id.clone(), message);
         }
     }
     if config
@@ -37,7 +37,7 @@ pub(super) fn acme(config: Option<&AcmeConfig>, faults: &mut Faults) {
         .is_some_and(|redis| redis.url.is_none())
     {
         let message = "it needs `url`".to_owned();
-        faults.error(&format!("{AT}.redis.url"), None, message);
+        faults.error(format!("{AT}.redis.url"), None, message);
     }
     if let Some(dns) = &config.dns {
         self::dns(dns, faults);
@@ -52,13 +52,13 @@ fn numbers(config: &AcmeConfig, faults: &mut Faults) {
     ] {
         if !(1..=most).contains(&value) {
             let message = format!("1 to {most} are allowed");
-            faults.error(&format!("{AT}.{key}"), Some(value.to_string()), message);
+            faults.error(format!("{AT}.{key}"), Some(value.to_string()), message);
         }
     }
     if std::time::Duration::from(config.renew_before).as_secs() < 3600 {
         let value = Some(config.renew_before.to_string());
         faults.error(
-            &format!("{AT}.renew_before"),
+            format!("{AT}.renew_before"),
             value,
             "at least 1h is allowed".to_owned(),
         );
@@ -103,12 +103,12 @@ fn dns(dns: &AcmeDnsConfig, faults: &mut Faults) {
     }
     if dns.key.is_some() != dns.key_file.is_some() {
         let message = "`key` and `key_file` go together".to_owned();
-        faults.error(&format!("{at}.key"), dns.key.clone(), message);
+        faults.error(format!("{at}.key"), dns.key.clone(), message);
     }
     if !["hmac-sha256", "hmac-sha384", "hmac-sha512"].contains(&dns.algorithm.as_str()) {
         let message = "hmac-sha256, hmac-sha384 and hmac-sha512 are allowed".to_owned();
         faults.error(
-            &format!("{at}.algorithm"),
+            format!("{at}.algorithm"),
             Some(dns.algorithm.clone()),
             message,
         );
