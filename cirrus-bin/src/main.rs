@@ -1,5 +1,6 @@
 //! The reference binary of Cirrus: arguments → wiring → run.
 
+mod acme;
 mod admin;
 mod commands;
 mod failure;

@@ -69,14 +69,9 @@ pub(crate) fn builder(source: impl ConfigSource, config: &Config) -> Result<Buil
 /// What a server of [`builder`] can do.
 pub(crate) fn abilities(config: &Config) -> Abilities {
     let certificates = &config.certificates;
-    Abilities::new(
-        false,
-        certificates.directory.is_some()
-            || certificates.self_signed
-            || certificates.local_ca.is_some(),
-    )
-    .with_discovery(Arc::new(named(config)))
-    .with_probes([])
+    Abilities::new(false, has_certificates(certificates))
+        .with_discovery(Arc::new(named(config)))
+        .with_probes([])
 }
 
 /// What may be named: that does not depend on whether anybody can be asked, or on files.
@@ -322,11 +317,21 @@ fn purge_log(config: &PurgeLogConfig) -> Result<FileLog, BoxError> {
     })
 }
 
-/// The directory first; a certificate made up on the spot only for names that it does not cover.
+fn has_certificates(config: &CertificatesConfig) -> bool {
+    config.directory.is_some()
+        || config.acme.is_some()
+        || config.self_signed
+        || config.local_ca.is_some()
+}
+
+/// The directory first, then what is obtained; a certificate made up on the spot only for names that neither covers.
 fn certificates(config: &CertificatesConfig) -> Result<Option<Chain>, BoxError> {
     let mut chain = Chain::default();
     if let Some(directory) = &config.directory {
         chain = chain.then(Folder::open(directory).map_err(with_cause)?);
+    }
+    if let Some(acme) = &config.acme {
+        chain = chain.then(crate::acme::provider(acme)?);
     }
     if let Some(directory) = &config.local_ca {
         let root = LocalRoot::open(directory, &SystemClock)?;
@@ -334,8 +339,7 @@ fn certificates(config: &CertificatesConfig) -> Result<Option<Chain>, BoxError> 
     } else if config.self_signed {
         chain = chain.then(SelfSigned::new());
     }
-    let any = config.directory.is_some() || config.self_signed || config.local_ca.is_some();
-    Ok(any.then_some(chain))
+    Ok(has_certificates(config).then_some(chain))
 }
 
 fn with_cause(error: impl std::error::Error) -> BoxError {

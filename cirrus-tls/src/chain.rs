@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use rustls::sign::CertifiedKey;
 
 /// Asks one provider after the other.
 ///
@@ -80,6 +81,24 @@ impl CertProvider for Chain {
             }
         })
         .await;
+    }
+
+    async fn http_challenge(&self, token: &str) -> Option<String> {
+        for provider in &self.0 {
+            if let Some(answer) = provider.http_challenge(token).await {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    async fn alpn_challenge(&self, name: &ServerName) -> Option<Arc<CertifiedKey>> {
+        for provider in &self.0 {
+            if let Some(answer) = provider.alpn_challenge(name).await {
+                return Some(answer);
+            }
+        }
+        None
     }
 }
 

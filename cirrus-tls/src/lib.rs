@@ -22,6 +22,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod chain;
 mod fixed;
 mod folder;

@@ -23,21 +23,22 @@ pub(crate) use compile::Compiler;
 pub use faults::{Excerpt, Fault, Faults, Place, Severity};
 pub(crate) use follow::{Backoff, Follower, Status};
 pub use model::{
-    AccessConfig, AccessLogConfig, AccessLogFormat, AdminConfig, ApiKeysConfig, AtLeastConfig,
-    BalanceConfig, BalancePolicy, BasicAuthConfig, BodyMatchConfig, BreakerConfig,
+    AccessConfig, AccessLogConfig, AccessLogFormat, AcmeAuthorityConfig, AcmeCertificateConfig,
+    AcmeChallenge, AcmeConfig, AcmeDnsConfig, AcmeRedisConfig, AdminConfig, ApiKeysConfig,
+    AtLeastConfig, BalanceConfig, BalancePolicy, BasicAuthConfig, BodyMatchConfig, BreakerConfig,
     CacheBypassConfig, CacheConfig, CacheKeyConfig, CacheKeyQueryConfig, CertificatesConfig,
     CheckConfig, CheckKind, CheckState, ClientAuthConfig, ClientAuthMode, ClientCertField,
     ClusterConfig, CompressionConfig, CompressionLevel, ConcurrencyConfig, Config, ConsulConfig,
     ConsulGatewayConfig, ContentCoding, CorsConfig, DiscoveryConfig, DiscoveryGuardConfig,
     DiskCacheConfig, DnsDiscoveryConfig, EtcdDiscoveryConfig, FilesConfig, ForwardAuthConfig,
     HeaderEditsConfig, HealthConfig, HstsConfig, JwtAlgorithm, JwtConfig, LimitsConfig,
-    ListenConfig, MirrorConfig, OriginConfig, OriginProtocol, PassthroughConfig, PeerConfig,
-    PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig, RedirectConfig,
-    RedisCacheConfig, RedisDiscoveryConfig, RedisMode, RegistryConfig, RegistryServiceConfig,
-    RequestCacheControl, RequestIdConfig, RespondConfig, Resumption, RetryConfig, RewriteConfig,
-    RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie, SiteCacheConfig, SiteConfig,
-    SiteTlsConfig, SplitConfig, StickyConfig, SubsetConfig, SubsetFallback, TimeoutsConfig,
-    TlsConfig, TlsVersion, UpstreamTlsConfig, UpstreamTlsVersion,
+    ListenConfig, MirrorConfig, OnDemandConfig, OriginConfig, OriginProtocol, PassthroughConfig,
+    PeerConfig, PeersConfig, PoolConfig, PurgeLogConfig, PurgeMethodConfig, RateLimitConfig,
+    RedirectConfig, RedisCacheConfig, RedisDiscoveryConfig, RedisMode, RegistryConfig,
+    RegistryServiceConfig, RequestCacheControl, RequestIdConfig, RespondConfig, Resumption,
+    RetryConfig, RewriteConfig, RouteConfig, SameSite, SendProxyProtocol, ServerConfig, SetCookie,
+    SiteCacheConfig, SiteConfig, SiteTlsConfig, SplitConfig, StickyConfig, SubsetConfig,
+    SubsetFallback, TimeoutsConfig, TlsConfig, TlsVersion, UpstreamTlsConfig, UpstreamTlsVersion,
 };
 pub use parse::{Document, Format};
 pub use reference::{json_schema, markdown};

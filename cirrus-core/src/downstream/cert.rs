@@ -27,6 +27,19 @@ pub trait CertProvider: Send + Sync + 'static {
     async fn maintain(&self) {
         std::future::pending::<()>().await;
     }
+
+    /// What to answer to `GET /.well-known/acme-challenge/{token}` (RFC 8555 §8.3). `None`, the default, leaves the request
+    /// to its route.
+    async fn http_challenge(&self, token: &str) -> Option<String> {
+        let _ = token;
+        None
+    }
+
+    /// What to show to a client that offers nothing but `acme-tls/1` (RFC 8737). `None`, the default, refuses it.
+    async fn alpn_challenge(&self, name: &ServerName) -> Option<Arc<CertifiedKey>> {
+        let _ = name;
+        None
+    }
 }
 
 #[async_trait]
@@ -41,6 +54,14 @@ impl<P: CertProvider + ?Sized> CertProvider for Arc<P> {
 
     async fn maintain(&self) {
         (**self).maintain().await;
+    }
+
+    async fn http_challenge(&self, token: &str) -> Option<String> {
+        (**self).http_challenge(token).await
+    }
+
+    async fn alpn_challenge(&self, name: &ServerName) -> Option<Arc<CertifiedKey>> {
+        (**self).alpn_challenge(name).await
     }
 }
 

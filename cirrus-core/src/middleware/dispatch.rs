@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 
 use super::{Context, Handler, Stack, forwarded};
-use crate::body::{Request, Response};
+use crate::body::{Body, Request, Response};
 use crate::cache::Scheme;
 use crate::config::Site;
 use crate::downstream::hygiene::{self, has_pair};
@@ -58,6 +59,11 @@ impl Handler for Dispatch {
         cx: &'a mut Context,
         request: Box<Request>,
     ) -> Result<Response, Error> {
+        if let Some(token) = request.uri().path().strip_prefix(CHALLENGE)
+            && let Some(answer) = Box::pin(answer_challenge(cx, token)).await
+        {
+            return Ok(answer);
+        }
         let snapshot = Arc::clone(&cx.snapshot);
         let site = snapshot.hosts.lookup(cx.host.name()).ok_or(Kind::NoSite)?;
         cx.site = Some(Arc::clone(site));
@@ -82,6 +88,19 @@ impl Handler for Unmatched {
             _ => Err(Kind::NoRoute.into()),
         }
     }
+}
+
+/// Where certificate authorities look (RFC 8555 §8.3).
+const CHALLENGE: &str = "/.well-known/acme-challenge/";
+
+/// Before routing: a name gets its certificate whatever its routes do, and even if it has no site yet.
+async fn answer_challenge(cx: &Context, token: &str) -> Option<Response> {
+    let certs = cx.worker.engine.certs.as_ref()?;
+    let answer = certs.http_challenge(token).await?;
+    let mut response = Response::new(Body::full(answer));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Some(response)
 }
 
 /// Why no route takes a request.

@@ -278,6 +278,7 @@ impl Builder {
             live,
             clock: self.clock,
             store: purging.store,
+            certs: self.certs.clone(),
             purger: purging.purger,
             purges,
             feeds,

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Live;
 use crate::discovery::Registry;
 use crate::discovery::feed::Feeds;
-use crate::downstream::Clients;
+use crate::downstream::{CertProvider, Clients};
 use crate::health::Checks;
 use crate::metrics::{Cells, SiteCells, Sites};
 use crate::middleware::{AccessLog, Stack};
@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) live: Arc<Live>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Option<Arc<dyn CacheStore>>,
+    /// Answers challenges of certificate authorities.
+    pub(crate) certs: Option<Arc<dyn CertProvider>>,
     /// Removes from the store what operators and origins want removed.
     pub(crate) purger: Option<Purger>,
     /// What was purged here that other edges need not have heard of.
@@ -92,6 +94,7 @@ impl Engine {
                 Purger::new(doer, None)
             }),
             store,
+            certs: None,
             purges,
             feeds: None,
             registry: None,

@@ -1,13 +1,17 @@
 //! Programs that tests talk to, started for one test and ended with it.
 
 mod consul;
+mod knot;
+mod pebble;
 
 mod etcd;
 mod mariadb;
 mod postgres;
 pub use consul::ConsulServer;
 pub use etcd::EtcdServer;
+pub use knot::KnotServer;
 pub use mariadb::MariaDbServer;
+pub use pebble::{PebbleServer, PebbleSettings};
 pub use postgres::PostgresServer;
 
 use std::io::{self, BufRead, BufReader, Read, Write};

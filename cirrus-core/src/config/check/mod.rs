@@ -1,6 +1,7 @@
 //! What a configuration must fulfil beyond each value being valid by itself.
 
 mod access;
+mod acme;
 mod balancing;
 mod caching;
 mod clusters;
@@ -145,6 +146,7 @@ fn around_sites(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     peers::peers(config, faults);
     tls::tls(&config.tls, faults);
     tls::passthrough(config, &cluster_names(config), faults);
+    acme::acme(config.certificates.acme.as_ref(), faults);
 }
 
 fn cluster_names(config: &Config) -> HashSet<&str> {

@@ -4,6 +4,7 @@
 //! The doc comments are the user's reference: `docs/configuration.md` and the JSON Schema are generated from them.
 
 mod access;
+mod acme;
 mod balance;
 mod caching;
 mod consul;
@@ -24,6 +25,10 @@ use super::parse::Written;
 use super::value::{KeyHash, Period, Size};
 pub use access::{
     AccessConfig, ApiKeysConfig, BasicAuthConfig, ForwardAuthConfig, JwtAlgorithm, JwtConfig,
+};
+pub use acme::{
+    AcmeAuthorityConfig, AcmeCertificateConfig, AcmeChallenge, AcmeConfig, AcmeDnsConfig,
+    AcmeRedisConfig, OnDemandConfig,
 };
 pub use balance::{
     BalanceConfig, BalancePolicy, MirrorConfig, RetryConfig, SameSite, SplitConfig, StickyConfig,
@@ -244,6 +249,9 @@ pub struct CertificatesConfig {
     pub directory: Option<PathBuf>,
     /// Makes a self-signed certificate, for development, for any name that `directory` does not cover.
     pub self_signed: bool,
+    /// Certificates that are obtained and renewed by themselves, for names that `directory` does not cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme: Option<AcmeConfig>,
     /// A directory with the root of a local authority, `root.pem` and `root.key`, that signs the certificates of
     /// `self_signed`, which it switches on. Made if it is not there, and printed once: tell your machine to trust it.
     pub local_ca: Option<PathBuf>,

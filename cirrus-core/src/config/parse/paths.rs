@@ -28,6 +28,9 @@ impl Config {
                     .flat_map(|registry| &mut registry.file),
             );
         single.for_each(|path| resolve(path, base));
+        if let Some(acme) = &mut self.certificates.acme {
+            acme.paths().for_each(|path| resolve(path, base));
+        }
         if let Some(log) = &mut self.cache.purge_log {
             resolve(&mut log.file, base);
             log.position.iter_mut().for_each(|path| resolve(path, base));

@@ -1,6 +1,7 @@
 //! TLS on the client's side: ClientHello → certificate → handshake.
 
 mod auth;
+mod challenge;
 mod coverage;
 pub(crate) mod hello;
 mod identity;
@@ -104,6 +105,9 @@ pub(crate) enum AcceptError {
     /// The client went away.
     #[error("the connection broke during the handshake")]
     Io(#[source] io::Error),
+    /// A certificate authority has seen what it wanted to see (RFC 8737).
+    #[error("a certificate authority has looked")]
+    Challenge,
     /// The two could not agree, or the client broke the protocol.
     #[error("the handshake failed")]
     Tls(#[source] rustls::Error),
@@ -209,6 +213,9 @@ impl Acceptor {
             .client_hello()
             .server_name()
             .and_then(ServerName::new);
+        if challenge::is_asked_for(&accepted.client_hello()) {
+            return challenge::answer(&*self.provider, accepted, io, sni).await;
+        }
         let rules = self.terms.rules(sni.as_ref());
         let certificate = match &rules {
             Some(_) => {
