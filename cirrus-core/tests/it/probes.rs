@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use cirrus_core::testing::process::{MariaDbServer, PostgresServer, RedisServer};
 use cirrus_core::testing::proxy;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -66,7 +67,8 @@ async fn a_grpc_server_says_how_its_services_are() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder().add_service(service);
-    let server = tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let mut serving = JoinSet::new();
+    serving.spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     health
         .set_service_status("shop", ServingStatus::Serving)
         .await;
@@ -85,7 +87,7 @@ async fn a_grpc_server_says_how_its_services_are() {
     let url = format!("http://{address}");
     is_judged(&url, "kind = \"grpc\"\nservice = \"unheard-of\"", false).await;
     is_judged(&url, "kind = \"grpc\"", true).await;
-    server.abort();
+    serving.abort_all();
     until(&proxy, |shown| looked(shown, false)).await;
 }
 

@@ -1,5 +1,7 @@
 //! Certificates from a real authority: Pebble, with edges that answer its challenges.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[cfg(feature = "redis")]
 mod cluster;
 mod dns;

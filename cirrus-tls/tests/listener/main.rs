@@ -1,5 +1,7 @@
 //! Listeners with TLS, as clients see them: rustls, h2, curl and OpenSSL.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod choice;
 mod client;
 mod drain;
