@@ -408,3 +408,30 @@ fn in_words(faults: Faults) -> BoxError {
     });
     told.collect::<Vec<_>>().join("\n").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_endpoints_of_a_registry_have_all_that_is_written() {
+        let text = r#"
+            [[registry.service]]
+            name = "payment"
+            origin = [
+                { url = "http://a:1", weight = 3, zone = "b", priority = 2, labels = { version = "v2" } },
+                { url = "https://c", sni = "d", drain = true },
+            ]
+        "#;
+        let (config, _) = Config::parse(text, Format::Toml).unwrap();
+        let service = &config.registry.unwrap().service[0];
+        let told: Vec<_> = service.origin.iter().map(endpoint).collect();
+        assert_eq!(
+            serde_json::to_value(told).unwrap(),
+            json!([
+                {"url": "http://a:1", "weight": 3, "zone": "b", "priority": 2, "labels": {"version": "v2"}},
+                {"url": "https://c", "weight": 0, "sni": "d"},
+            ])
+        );
+    }
+}
