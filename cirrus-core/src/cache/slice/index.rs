@@ -255,7 +255,7 @@ mod tests {
             &headers(&[(ETAG, "\"b\""), (LAST_MODIFIED, "x")])
         ));
         assert!(!is_same(
-            &weak.clone().into(),
+            &weak.into(),
             &headers(&[(ETAG, "W/\"a\""), (LAST_MODIFIED, "y")])
         ));
         assert!(!is_same(&dated.clone().into(), &strong));
