@@ -11,7 +11,7 @@ use cirrus_cache::{DiskStore, FileLog, MemoryStore, OpenError, TieredStore};
 use cirrus_core::config::RedisMode;
 use cirrus_core::config::{
     Abilities, CacheConfig, CertificatesConfig, Config, ConfigSource, DiskCacheConfig,
-    EtcdDiscoveryConfig, Faults, Format, OriginUrl, PurgeLogConfig, RedisCacheConfig,
+    EtcdDiscoveryConfig, Faults, Format, OriginConfig, OriginUrl, PurgeLogConfig, RedisCacheConfig,
     RedisDiscoveryConfig, Size,
 };
 use cirrus_core::discovery::{Endpoint, Registry};
@@ -116,18 +116,24 @@ fn registry(config: &Config) -> Result<Option<Registry>, BoxError> {
         None => Registry::new(),
     };
     for service in &settings.service {
-        let endpoints = service.origin.iter().map(|origin| {
-            let endpoint = Endpoint::new(origin.url.clone()).with_weight(origin.weight);
-            match &origin.sni {
-                Some(sni) => endpoint.with_sni(sni.as_str()),
-                None => endpoint,
-            }
-        });
+        let endpoints = service.origin.iter().map(endpoint);
         registry
             .seed(&service.name, endpoints)
             .map_err(|error| format!("`registry.file`: {error}"))?;
     }
     Ok(Some(registry))
+}
+
+/// As it is written: one that is drained keeps the sessions that it has.
+fn endpoint(origin: &OriginConfig) -> Endpoint {
+    let weight = if origin.drain { 0 } else { origin.weight };
+    let mut endpoint = Endpoint::new(origin.url.clone())
+        .with_weight(weight)
+        .with_priority(origin.priority)
+        .with_labels(origin.labels.clone());
+    endpoint.zone = origin.zone.as_deref().map(Into::into);
+    endpoint.sni = origin.sni.as_deref().map(Into::into);
+    endpoint
 }
 
 /// Whether something is found by Consul.
@@ -401,4 +407,31 @@ fn in_words(faults: Faults) -> BoxError {
         None => fault.message.clone(),
     });
     told.collect::<Vec<_>>().join("\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_endpoints_of_a_registry_have_all_that_is_written() {
+        let text = r#"
+            [[registry.service]]
+            name = "payment"
+            origin = [
+                { url = "http://a:1", weight = 3, zone = "b", priority = 2, labels = { version = "v2" } },
+                { url = "https://c", sni = "d", drain = true },
+            ]
+        "#;
+        let (config, _) = Config::parse(text, Format::Toml).unwrap();
+        let service = &config.registry.unwrap().service[0];
+        let told: Vec<_> = service.origin.iter().map(endpoint).collect();
+        assert_eq!(
+            serde_json::to_value(told).unwrap(),
+            json!([
+                {"url": "http://a:1", "weight": 3, "zone": "b", "priority": 2, "labels": {"version": "v2"}},
+                {"url": "https://c", "weight": 0, "sni": "d"},
+            ])
+        );
+    }
 }

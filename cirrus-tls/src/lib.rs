@@ -5,6 +5,7 @@
 //!   read again when a file changes. What most servers want.
 //! * [`SelfSigned`]: makes a certificate for any name when it is first asked for. For development.
 //!   Signed by a [`LocalRoot`], they are trusted by whoever trusts that.
+//! * `acme::Acme`, with the feature `acme`: obtained and renewed by itself, and shared by edges that share a store.
 //! * [`Fixed`]: one certificate that the program brings along.
 //! * [`Chain`]: several of them, asked in order.
 //!

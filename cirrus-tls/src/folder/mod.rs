@@ -24,8 +24,8 @@ use pairs::Pairs;
 ///
 /// **Choice.** By the names inside the certificates, not the files'. An exact name goes before a wildcard, which stands
 /// for one label. If several cover a name, one that the client can verify, ECDSA before RSA, and then the one that is
-/// valid longest; a certificate that is expired or not valid yet only if there is no other. Clients that name no host get `default.pem`; without it the only certificate, if there
-/// is just one; otherwise they are refused.
+/// valid longest; a certificate that is expired or not valid yet only if there is no other. Clients that name no host get
+/// `default.pem`; without it the only certificate, if there is just one; otherwise they are refused.
 ///
 /// **Change.** [`maintain`](CertProvider::maintain) watches the directory and takes changes up within a second; because
 /// notifications get lost, it reads everything again each minute too. All changes come into force at once.

@@ -232,7 +232,7 @@ fn listeners(config: &Config, abilities: &Abilities, faults: &mut Faults) {
     {
         if !abilities.certificates {
             let path = format!("listen[{index}].tls");
-            let message = "TLS needs certificates: give `[certificates]` a `directory`, or `self_signed = true` for development";
+            let message = "TLS needs certificates: give `[certificates]` a `directory` or `acme`, or `self_signed = true` for development";
             faults.error(&path, Some(listener.tls.to_string()), message);
         }
     }

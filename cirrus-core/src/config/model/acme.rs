@@ -16,7 +16,7 @@ use crate::config::value::{Period, RedisUrl};
 pub struct AcmeConfig {
     /// Whether you agree to the terms of service of the authorities. Needed.
     pub agree_to_terms: bool,
-    /// Where they may write to, such as `["mailto:admin@shop.example"]`.
+    /// Where authorities may write to, such as `["mailto:admin@shop.example"]`.
     pub contact: Vec<String>,
     /// The directory for keys, certificates and accounts, which only the owner can read. Of one machine; with `redis` it is
     /// not used. Relative paths start at the configuration file.
@@ -26,7 +26,7 @@ pub struct AcmeConfig {
     /// This long before its end a certificate is renewed, or when a third of its life is left, whichever is later; at
     /// least 1 h. What the authority itself suggests (RFC 9773) goes before both.
     pub renew_before: Period,
-    /// Orders at the same time, 1 to 100.
+    /// Certificates that are ordered at the same time, 1 to 100.
     pub in_flight: u32,
     /// Whether a renewed certificate has the same key.
     pub reuse_key: bool,
@@ -41,9 +41,9 @@ pub struct AcmeConfig {
     /// Certificates for names when they are first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<OnDemandConfig>,
-    /// Who is asked, one after the other. By default Let's Encrypt.
+    /// The authorities, which are asked one after the other. By default Let's Encrypt.
     pub authority: Vec<AcmeAuthorityConfig>,
-    /// The certificates that are to be there.
+    /// The certificates that are obtained and renewed.
     pub certificate: Vec<AcmeCertificateConfig>,
 }
 
@@ -68,11 +68,13 @@ pub enum AcmeChallenge {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AcmeCertificateConfig {
-    /// The names in it; it is stored under the first. `*.` in front stands for one label. Needed.
+    /// The names in it; it is stored under the first. `*.` in front stands for one label. Needed: the hosts of sites are
+    /// not taken by themselves.
     pub names: Vec<String>,
-    /// How control over them is shown.
+    /// How control over them is shown. By default as `challenge` above says.
     pub challenge: Option<AcmeChallenge>,
-    /// The profile asked for. By default the authority's entry decides.
+    /// The profile asked for, which is the authority's word for a kind of certificate, such as `"shortlived"`. By default
+    /// the authority's entry decides.
     pub profile: Option<String>,
 }
 
@@ -119,28 +121,30 @@ pub struct AcmeDnsConfig {
     pub update: Option<SocketAddr>,
     /// The name of the key that updates are signed with (TSIG). Goes with `key_file`.
     pub key: Option<String>,
-    /// A file with that key's secret, in base64.
+    /// A file with that key's secret, in base64. Relative paths start at the configuration file.
     pub key_file: Option<PathBuf>,
     /// Its algorithm: `"hmac-sha256"`, `"hmac-sha384"` or `"hmac-sha512"`.
     pub algorithm: String,
-    /// A program that is run as `PROGRAM present NAME VALUE DOMAIN`, and later with `cleanup`. It has a minute.
+    /// A program that is run as `PROGRAM present NAME VALUE DOMAIN`, and later with `cleanup` in place of `present`. It has a
+    /// minute. Relative paths start at the configuration file.
     pub script: Option<PathBuf>,
     /// Name servers that are asked for aliases and zones. By default those of the system.
     pub resolvers: Vec<SocketAddr>,
     /// Name servers that must have a record before the authority looks. By default all of its zone.
     pub servers: Vec<SocketAddr>,
-    /// The longest wait for them; `"0s"` asks none.
+    /// The longest wait for these servers; with `"0s"` none of them is asked.
     pub wait: Period,
 }
 
-/// Certificates for names when they are first asked for. Needs `allow`, `ask`, or both: then both must agree.
+/// Certificates for names when they are first asked for; control is shown as `challenge` above says. Needs `allow`, `ask`, or
+/// both: then both must agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct OnDemandConfig {
     /// Names that may have one: `["*.customers.example"]`; `*.` in front stands for one label or more.
     pub allow: Vec<String>,
-    /// A URL that is asked with `?domain=NAME`, and answers 200 if the name may have one.
+    /// A URL that is asked with `?domain=NAME` behind it, and answers 200 if the name may have one.
     pub ask: Option<String>,
 }
 

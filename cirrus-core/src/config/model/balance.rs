@@ -29,7 +29,8 @@ pub struct BalanceConfig {
     /// For zones and priorities: with fewer than so many percent of them up, endpoints give a part of their requests to
     /// those of other zones, and then to those of the next priority; 1 to 100.
     pub spill_below: u8,
-    /// Only so many of the endpoints are asked by this edge, 1 to 100000; every edge has others. By default all.
+    /// Only so many of the endpoints are asked by this edge, 1 to 100000; every edge has others. By default all. Which of
+    /// them a route asks by their labels is its own `subset`.
     pub subset: Option<u32>,
     /// For `subset`: the name of this edge, which decides on its endpoints. By default they are others after each start.
     pub edge: Option<String>,
@@ -165,7 +166,7 @@ pub struct SplitConfig {
 pub struct SubsetConfig {
     /// Those that have all of these labels, such as `{ version = "v2" }`; at least one.
     pub labels: BTreeMap<String, String>,
-    /// Who is asked while none of them may be.
+    /// Who is asked while no endpoint with these labels may be asked.
     #[serde(default)]
     pub fallback: SubsetFallback,
 }

@@ -109,7 +109,8 @@ pub enum RedisMode {
 }
 
 /// When a set of endpoints is suddenly too small to be believed at once. The endpoints before stay until a second full
-/// reading, after `hold`, says the same. Endpoints of weight 0 do not count. Holds for every cluster with a `service`.
+/// reading, after `hold`, says the same. Endpoints of weight 0 do not count. Holds for every cluster with a `service`, and for
+/// the services of gateways.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

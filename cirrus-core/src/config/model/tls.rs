@@ -19,8 +19,8 @@ pub struct TlsConfig {
     /// Refuses clients that name no host, or one that no site has, whatever certificates there are; and answers 421 to
     /// HTTP/1.1 requests too whose host the certificate does not cover.
     pub strict_sni: bool,
-    /// Whose certificate is shown to clients that name no host, or one without a certificate. By default the former get
-    /// the one that the provider has for them, if any, and the latter are refused.
+    /// The host whose certificate is shown to clients that name none, or one without a certificate. By default the former
+    /// get the one that `[certificates]` has for them, if any, and the latter are refused.
     pub default_name: Option<String>,
     /// How clients that come back are spared most of the handshake.
     pub resumption: Resumption,
@@ -76,7 +76,7 @@ pub struct SiteTlsConfig {
     /// Sends requests that come without TLS to the same address with it, by this status: 301, 302, 307 or 308. Requests
     /// for `/.well-known/acme-challenge/` are served. By default both are served alike.
     pub redirect: Option<StatusNumber>,
-    /// The port that `redirect` sends to.
+    /// The port that `redirect` sends to. By default 443.
     pub redirect_port: Option<u16>,
     /// Tells browsers to come with TLS only (`Strict-Transport-Security`), in every response over TLS.
     pub hsts: Option<HstsConfig>,
@@ -97,7 +97,8 @@ pub struct HstsConfig {
     pub preload: bool,
 }
 
-/// Asks clients for a certificate. Requests without one that was verified on their very connection are not served.
+/// Asks clients for a certificate, which counts only for requests on the very connection that it was verified on. Others
+/// over TLS are answered 421; without TLS the answer is 403 where a certificate is required.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -115,8 +116,9 @@ pub struct ClientAuthConfig {
     /// Whether clients must have one.
     #[serde(default)]
     pub mode: ClientAuthMode,
-    /// What the origin is told of the certificate, each in a field of its own. What clients say in these fields themselves
-    /// is always taken away.
+    /// What the origin is told of the certificate, each in a field of its own: `"certificate"` (`Client-Cert`), `"chain"`
+    /// (`Client-Cert-Chain`), `"subject"`, `"issuer"`, `"names"`, `"serial"` and `"fingerprint"` (`X-Client-Cert-Subject` and so
+    /// on). What clients say in these fields themselves is always taken away.
     #[serde(default = "certificate")]
     pub pass: Vec<ClientCertField>,
 }

@@ -97,7 +97,12 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 /// Tables, and which of their keys is a secret in plain text.
-const PLAIN_SECRETS: [(&str, &str); 2] = [("consul", "token"), ("sticky", "secret")];
+const PLAIN_SECRETS: [(&str, &str); 4] = [
+    ("consul", "token"),
+    ("etcd", "password"),
+    ("redis", "password"),
+    ("sticky", "secret"),
+];
 
 fn mask(value: &mut Value) {
     match value {
@@ -153,6 +158,26 @@ fn mask_url(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Format;
+
+    #[test]
+    fn secrets_of_the_configuration_are_hidden() {
+        let text = r#"
+            consul.token = "hidden"
+            discovery.etcd = { user = "told", password = "hidden" }
+            discovery.redis = { user = "told", password = "hidden" }
+
+            [[cluster]]
+            name = "a"
+            service = "consul:///a"
+            balance.sticky.secret = "hidden"
+        "#;
+        let (config, _) = Config::parse(text, Format::Toml).unwrap();
+        let told = masked(&config).to_string();
+        assert!(!told.contains("hidden"), "{told}");
+        assert_eq!(told.matches('…').count(), 4, "{told}");
+        assert_eq!(told.matches("told").count(), 2, "{told}");
+    }
 
     #[test]
     fn passwords_in_urls_are_hidden() {
