@@ -97,7 +97,13 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 /// Tables, and which of their keys is a secret in plain text.
-const PLAIN_SECRETS: [(&str, &str); 2] = [("consul", "token"), ("sticky", "secret")];
+const PLAIN_SECRETS: [(&str, &str); 5] = [
+    ("consul", "token"),
+    ("etcd", "password"),
+    ("redis", "password"),
+    ("sticky", "secret"),
+    ("peers", "key"),
+];
 
 fn mask(value: &mut Value) {
     match value {
@@ -153,6 +159,29 @@ fn mask_url(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Format;
+
+    #[test]
+    fn no_secret_of_the_configuration_is_shown() {
+        let (config, _) = Config::parse(
+            "
+            consul.token = 'hidden-of-consul'
+            discovery.etcd = { user = 'a', password = 'hidden-of-etcd' }
+            discovery.redis.password = 'hidden-of-redis'
+            cache.peers = { own = 'http://a:1', group = [{ url = 'http://a:1' }], key = 'hidden-of-peers!' }
+            [[site]]
+            hosts = ['a.example']
+            origin = [{ url = 'http://a:1' }]
+            balance.sticky.secret = 'hidden-of-sessions'
+            ",
+            Format::Toml,
+        )
+        .unwrap();
+        assert!(config.cache.peers.is_some(), "it was understood");
+        let shown = masked(&config).to_string();
+        assert_eq!(shown.matches("\"…\"").count(), 5, "{shown}");
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
 
     #[test]
     fn passwords_in_urls_are_hidden() {
