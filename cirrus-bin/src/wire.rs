@@ -167,7 +167,7 @@ fn consul(config: &Config) -> Result<Consul, BoxError> {
         builder = builder.token(token);
     }
     if let Some(token) = written.token {
-        builder = builder.token(token);
+        builder = builder.token(token.as_str());
     }
     if let Some(file) = written.token_file {
         builder = builder.token_file(file);

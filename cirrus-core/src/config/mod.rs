@@ -48,6 +48,6 @@ pub use source::ConfigSource;
 pub use value::{
     HashKey, HeaderText, HeaderTitle, HealthTerm, HedgeAfter, KeyHash, MediaRange, MethodName,
     NamePattern, OriginUrl, PasswordHash, PatternText, Period, PeriodBound, Rate, RateKey,
-    RedisUrl, RetryOn, Secret, ServiceUrl, Size, SizeBound, SplitKey, StatusNumber, StatusSet,
-    WebOrigin,
+    RedisUrl, RetryOn, Secret, SecretText, ServiceUrl, Size, SizeBound, SplitKey, StatusNumber,
+    StatusSet, WebOrigin,
 };

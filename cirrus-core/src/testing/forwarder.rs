@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::origin::REST;
 use super::ports;
 use crate::server::{Drain, Tasks};
 
@@ -139,7 +140,11 @@ impl Road {
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
-                    let Ok((stream, _)) = accepted else { continue };
+                    let Ok((stream, _)) = accepted else {
+                        // Out of descriptors, which others have to give back first.
+                        sleep(REST).await;
+                        continue;
+                    };
                     tasks.spawn(self.clone().connection(stream));
                 }
                 () = self.is(|way| way == Way::Refusing) => {

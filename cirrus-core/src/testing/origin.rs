@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -207,6 +208,9 @@ async fn answer(
 }
 
 /// A free port of the loopback interface.
+/// After a connection that could not be accepted.
+pub(super) const REST: Duration = Duration::from_millis(20);
+
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(super) async fn serve<F>(
@@ -245,7 +249,11 @@ where
                 accepted = listener.accept() => accepted,
                 () = drain.begun() => return,
             };
-            let Ok((stream, _)) = accepted else { continue };
+            let Ok((stream, _)) = accepted else {
+                // Out of descriptors, which others have to give back first.
+                tokio::time::sleep(REST).await;
+                continue;
+            };
             let (serving, drain) = (each(stream, Arc::clone(&log)), drain.clone());
             connections.spawn(async move {
                 tokio::select! {

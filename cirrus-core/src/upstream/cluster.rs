@@ -487,10 +487,10 @@ fn breaker(name: &Arc<str>, rules: &Rules, before: Option<&Cluster>) -> Option<A
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
+    pub(in crate::upstream) const RULES: Rules = Rules {
         owner: None,
         protocol: OriginProtocol::Http1,
         connect: Duration::from_secs(1),

@@ -17,11 +17,11 @@ use super::overdue::Overdue;
 use super::pool::Wire;
 use super::slots::{Entry, Slot};
 use super::tried::Tried;
+use super::watched::Passage;
 use super::{h2, tunnel};
 use crate::body::{Body, Request, Response};
 use crate::downstream::{Bridged, Upgrade, hygiene};
 use crate::error::{Error, Kind};
-use crate::health::Cause;
 use crate::middleware::limit::is_too_large;
 use crate::middleware::{Context, Handler};
 
@@ -56,9 +56,9 @@ pub(crate) struct Asked {
     pub(super) tell: Option<HeaderValue>,
 }
 
-/// The endpoints that could not be reached for one request.
+/// What is known of one request: whom it has gone to, and who wants to know what came of it.
 #[derive(Debug)]
-struct Tries {
+pub(super) struct Tries {
     /// Read once for all that happens before anybody waits: a look at the clock costs as much as two allocations.
     begun: Instant,
     /// Those of earlier tries of the same request first.
@@ -68,12 +68,13 @@ struct Tries {
     last: Option<Error>,
     wanted: Wanted,
     busy: Option<Busy>,
+    passage: Passage,
 }
 
 // === impl Tries ===
 
 impl Tries {
-    fn new(begun: Instant, wanted: Wanted, earlier: Option<&Tried>) -> Self {
+    fn new(begun: Instant, wanted: Wanted, earlier: Option<&Tried>, passage: Passage) -> Self {
         let backends = earlier.map_or_else(Vec::new, Tried::all);
         Self {
             begun,
@@ -82,7 +83,16 @@ impl Tries {
             last: None,
             wanted,
             busy: None,
+            passage,
         }
+    }
+
+    /// It is given up, and that is the endpoint's doing.
+    pub(super) fn overdue(&mut self) {
+        if let Some(busy) = &self.busy {
+            busy.load().failed(self.begun.elapsed());
+        }
+        self.passage.told(false);
     }
 
     fn failed(&mut self, backend: Arc<Backend>, error: Error) {
@@ -145,7 +155,7 @@ impl Forward {
                 cx.worker.cells.pool_hits.add(1);
                 return Ok((backend, Link::Http1(wire)));
             }
-            match self.connect(cx, &backend, switches).await {
+            match self.connect(cx, &backend, switches, tries).await {
                 Ok(link) => return Ok((backend, link)),
                 // It was asked only because all of them are full: it has waited long enough.
                 Err(error) if error.kind() == Kind::Overload => return Err(error),
@@ -194,12 +204,13 @@ impl Forward {
         cx: &Context,
         backend: &Backend,
         switches: bool,
+        tries: &mut Tries,
     ) -> Result<Link, Error> {
         let (worker, wish) = (&cx.worker, self.wish(backend, switches));
         let connector = &worker.engine.connector;
         let opened = if wish.is_shared() {
             // Boxed, lest its state take room in the future of every request to HTTP/1 origins.
-            let overdue = Overdue::connecting(self, cx, backend);
+            let overdue = Overdue::connecting(self, cx, backend, tries);
             let found = Box::pin(wish.share(&worker.sessions, &worker.pool, connector)).await;
             Overdue::over(overdue);
             match found {
@@ -219,7 +230,7 @@ impl Forward {
                 Some(Entry::Room(slot)) => Some(slot),
                 None => None,
             };
-            let overdue = Overdue::connecting(self, cx, backend);
+            let overdue = Overdue::connecting(self, cx, backend, tries);
             // Boxed for the same reason: mostly there is an idle connection.
             let dialled = Box::pin(self.dial(cx, wish, slot)).await;
             Overdue::over(overdue);
@@ -237,23 +248,7 @@ impl Forward {
 
     /// An endpoint could not be reached.
     pub(super) fn failed(&self, cx: &Context, backend: &Backend, error: io::Error) -> Error {
-        let rules = &self.cluster.rules;
-        cx.worker.cells.connect_failures.add(1);
-        if rules
-            .watching
-            .as_ref()
-            .is_some_and(|watching| watching.counts)
-        {
-            backend.health.tally().record(false, rules.connect);
-        }
-        let ejected = backend.health.failed(rules.ejection);
-        if ejected {
-            cx.worker.cells.ejections.add(1);
-            cx.worker.engine.checks.ejected(Cause::Failures);
-            self.cluster.reckon();
-            let time = backend.health.ejected_for();
-            tracing::warn!(cluster = %self.cluster.name, endpoint = backend.address(), %error, ?time, "ejected");
-        }
+        self.cluster.unreached(backend, &error, &cx.worker);
         unreachable(error)
     }
 
@@ -342,7 +337,7 @@ impl Forward {
                 return Err(Error::because(Kind::Exchange, NO_SWITCH));
             }
             sent += 1;
-            let overdue = Overdue::exchanging(self, cx, &backend);
+            let overdue = Overdue::exchanging(self, cx, &backend, tries);
             let answered = self.exchange(cx, &backend, link, head, body).await;
             Overdue::over(overdue);
             let mut failed = match answered {
@@ -375,7 +370,7 @@ impl Forward {
             drop(held);
             // The origin closed the idle connection under us; a fresh one tells whether it is well.
             cx.worker.cells.stale_retries.add(1);
-            match self.connect(cx, &backend, switches).await {
+            match self.connect(cx, &backend, switches, tries).await {
                 Ok(fresh) => link = fresh,
                 Err(error) => {
                     tries.failed(backend, error);
@@ -395,7 +390,7 @@ impl Handler for Forward {
         let begun = Instant::now();
         let passage = self.cluster.admit(&cx.worker.engine.checks)?;
         let wanted = self.cluster.wanted(cx, &request);
-        let mut tries = Tries::new(begun, wanted, cx.tried.as_deref());
+        let mut tries = Tries::new(begun, wanted, cx.tried.as_deref(), passage);
         let asked = self.ask(cx, request, &mut tries).await;
         let ended = asked
             .as_ref()
@@ -410,7 +405,7 @@ impl Handler for Forward {
         let (backend, mut response, _) = match asked {
             Ok(answered) => answered,
             Err(error) => {
-                passage.failed(&error);
+                tries.passage.failed(&error);
                 return Err(error);
             }
         };
@@ -418,7 +413,7 @@ impl Handler for Forward {
         let checks = &cx.worker.engine.checks;
         let response = self
             .cluster
-            .answered(passage, &backend, response, took, checks);
+            .answered(tries.passage, &backend, response, took, checks);
         cx.asked = Some(Asked {
             _busy: tries.busy.take().map(Arc::new),
             tell: self.cluster.tell(&backend, tries.wanted),

@@ -5,7 +5,7 @@ use std::io;
 use tokio::time::Instant;
 
 use super::cluster::Backend;
-use super::forward::Forward;
+use super::forward::{Forward, Tries};
 use crate::error::{Error, Kind};
 use crate::middleware::Context;
 
@@ -17,6 +17,7 @@ pub(super) struct Overdue<'a> {
     forward: &'a Forward,
     cx: &'a Context,
     backend: &'a Backend,
+    tries: &'a mut Tries,
     waits: Waits,
     due: Instant,
 }
@@ -36,11 +37,13 @@ impl<'a> Overdue<'a> {
         forward: &'a Forward,
         cx: &'a Context,
         backend: &'a Backend,
+        tries: &'a mut Tries,
     ) -> Option<Self> {
         cx.due.map(|due| Self {
             forward,
             cx,
             backend,
+            tries,
             waits: Waits::Connection,
             due,
         })
@@ -51,11 +54,12 @@ impl<'a> Overdue<'a> {
         forward: &'a Forward,
         cx: &'a Context,
         backend: &'a Backend,
+        tries: &'a mut Tries,
     ) -> Option<Self> {
-        let since = Instant::now();
-        Self::connecting(forward, cx, backend).map(|overdue| Self {
-            waits: Waits::Response { since },
-            ..overdue
+        Self::connecting(forward, cx, backend, tries).map(|mut overdue| {
+            let since = Instant::now();
+            overdue.waits = Waits::Response { since };
+            overdue
         })
     }
 
@@ -71,6 +75,7 @@ impl Drop for Overdue<'_> {
         if Instant::now() < self.due {
             return;
         }
+        self.tries.overdue();
         match self.waits {
             Waits::Connection => {
                 let late = io::Error::from(io::ErrorKind::TimedOut);

@@ -57,12 +57,13 @@ async fn reach(cluster: &Cluster, connection: &Connection, worker: &Worker) -> i
             .connect_plain(&transport, cluster.rules.connect)
             .await
         {
-            Ok(io) => return Ok(io),
+            Ok(io) => {
+                // Nothing else of it is seen: whoever can be reached is back.
+                backend.health.succeeded();
+                return Ok(io);
+            }
             Err(error) => {
-                worker.cells.connect_failures.add(1);
-                if backend.health.failed(cluster.rules.ejection) {
-                    worker.cells.ejections.add(1);
-                }
+                cluster.unreached(&backend, &error, worker);
                 last = error;
                 tried.push(backend);
             }
@@ -83,5 +84,38 @@ where
             carried.map(|(up, down)| (up + said.len() as u64, down))
         }
         () = moved.rest() => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was said for too long")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::super::cluster::tests::RULES;
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::discovery::Endpoint;
+    use crate::middleware::Context;
+
+    #[tokio::test(start_paused = true)]
+    async fn endpoints_that_can_be_reached_again_are_back() {
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let endpoints = listeners.iter().map(|listener| {
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            Endpoint::new(url.parse().unwrap())
+        });
+        let cluster = Cluster::new("db".into(), RULES, None, &endpoints.collect(), None);
+        let cx = Context::testing(Arc::new(SystemClock), None);
+        for backend in cluster.backends() {
+            backend.health.failed(RULES.ejection);
+        }
+        let error = reach(&cluster, &cx.connection, &cx.worker).await.err();
+        assert_eq!(error.unwrap().to_string(), "no endpoint may be asked");
+        tokio::time::advance(RULES.ejection.time + Duration::from_millis(1)).await;
+        for connection in 0..5 {
+            let reached = reach(&cluster, &cx.connection, &cx.worker).await;
+            assert!(reached.is_ok(), "connection {connection}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a cluster learns from its traffic.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,8 +13,10 @@ use super::cluster::{Backend, Cluster};
 use crate::body::{Body, Response};
 use crate::error::{BoxError, Error, Kind};
 use crate::health::{Cause, Checks, Pass};
+use crate::server::Worker;
 
 /// A request on its way through a cluster.
+#[derive(Debug)]
 pub(super) struct Passage {
     pass: Option<Pass>,
 }
@@ -84,6 +87,22 @@ impl Cluster {
             return response;
         }
         response.map(|body| hold(body, (busy, passage.pass)))
+    }
+
+    /// An endpoint could not be reached.
+    pub(super) fn unreached(&self, backend: &Backend, error: &io::Error, worker: &Worker) {
+        worker.cells.connect_failures.add(1);
+        if self.rules.watching.as_ref().is_some_and(|one| one.counts) {
+            backend.health.tally().record(false, self.rules.connect);
+        }
+        if backend.health.failed(self.rules.ejection) {
+            worker.cells.ejections.add(1);
+            worker.engine.checks.ejected(Cause::Failures);
+            self.reckon();
+            let time = backend.health.ejected_for();
+            let (cluster, endpoint) = (&*self.name, backend.address());
+            tracing::warn!(cluster, endpoint, %error, ?time, "ejected");
+        }
     }
 
     /// An exchange with an endpoint came to nothing.

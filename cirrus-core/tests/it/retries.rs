@@ -119,6 +119,43 @@ async fn a_try_has_a_time_of_its_own() {
 }
 
 #[tokio::test]
+async fn who_takes_too_long_for_a_try_counts_as_slow() {
+    let origins = slow_and_fast().await;
+    let retry = "on = [\"timeout\"], per_try_timeout = \"250ms\", budget_min = 100";
+    let text = site(retry, &origins).replace("retry =", "balance.policy = \"peak_ewma\"\nretry =");
+    let proxy = proxy::new(&text).run().await;
+    let mut client = Client::to(proxy.address());
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.text(), "fast");
+    }
+    assert!(origins[0].count() < 10, "{}", origins[0].count());
+}
+
+#[tokio::test]
+async fn a_trial_that_takes_too_long_has_failed() {
+    let origin = Origin::new()
+        .get("/bad", |_| reply("").with_status(500))
+        .later("/stalls", |_| std::future::pending());
+    let retry = "attempts = 1, per_try_timeout = \"50ms\"";
+    let breaker = "health.min_requests = 5\n\
+                   breaker = { error_rate = 50, open = \"1s\", half_open = 1 }";
+    let origins = [origin.run().await];
+    let text = site(retry, &origins).replace("retry =", &format!("{breaker}\nretry ="));
+    let proxy = proxy::new(&text).run().await;
+    let mut client = Client::to(proxy.address());
+    // It opens, and lets one through after a while.
+    for (path, wanted) in [("/bad", 503), ("/stalls", 504)] {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&wanted) {
+            assert!(seen.len() < 1000, "{path}: {seen:?}");
+            seen.push(client.get(path).await.status);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(client.get("/bad").await.status, 503, "it is open again");
+}
+
+#[tokio::test]
 async fn a_lone_endpoint_is_asked_as_often_as_is_written_and_its_last_word_counts() {
     let bad = Origin::new().get("*", |asked| {
         reply(asked.before.to_string()).with_status(503)

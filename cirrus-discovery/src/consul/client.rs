@@ -305,14 +305,16 @@ impl Address {
             None => (false, text),
         };
         let authority: http::uri::Authority = rest.trim_end_matches('/').parse().ok()?;
-        if authority.as_str().contains('@') {
-            return None;
-        }
+        let host = authority.host();
+        // `Authority::port` tells nothing of a port that is too large, as if none were written.
+        let port = match authority.as_str().strip_prefix(host)? {
+            "" if tls => 8501,
+            "" => 8500,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
         Some(Self {
-            host: authority.host().to_owned(),
-            port: authority
-                .port_u16()
-                .unwrap_or(if tls { 8501 } else { 8500 }),
+            host: host.to_owned(),
+            port,
             tls,
         })
     }
@@ -339,7 +341,15 @@ mod tests {
             is("consul.internal", 8501, true)
         );
         assert_eq!(parsed("http://[::1]:18500"), is("[::1]", 18500, false));
-        for text in ["", "ftp://a", "a:b:c", "http://user@a:1", "a b"] {
+        for text in [
+            "",
+            "ftp://a",
+            "a:b:c",
+            "http://user@a:1",
+            "a b",
+            "a:65536",
+            "a:",
+        ] {
             assert_eq!(parsed(text), None, "{text}");
         }
     }

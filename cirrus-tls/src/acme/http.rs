@@ -37,6 +37,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// No chain, and no problem report, is as large as this.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// The longest time that an authority is left alone because it asks for that.
+const LONGEST_QUIET: Duration = Duration::from_secs(24 * 60 * 60);
+
 // === impl Http ===
 
 impl Http {
@@ -118,11 +121,11 @@ impl HttpClient for Http {
 
 /// Seconds or a date.
 fn retry_after(value: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Ok(seconds) = value.trim().parse::<u64>() {
-        return Some(now.after(Duration::from_secs(seconds)));
-    }
-    let date = httpdate::HttpDate::from_str(value.trim()).ok()?;
-    Some(SystemTime::from(date).into())
+    let until = match value.trim().parse::<u64>() {
+        Ok(seconds) => now.after(Duration::from_secs(seconds)),
+        Err(_) => SystemTime::from(httpdate::HttpDate::from_str(value.trim()).ok()?).into(),
+    };
+    Some(until.min(now.after(LONGEST_QUIET)))
 }
 
 fn tls(roots: Option<&[u8]>) -> Result<ClientConfig, BoxError> {
@@ -158,5 +161,9 @@ mod tests {
             Some(Timestamp::from_secs(784_111_837))
         );
         assert_eq!(retry_after("soon", now), None);
+        let day = now.after(Duration::from_secs(24 * 60 * 60));
+        for far in ["99999999999", "Fri, 06 Nov 2893 08:50:37 GMT"] {
+            assert_eq!(retry_after(far, now), Some(day), "{far}");
+        }
     }
 }

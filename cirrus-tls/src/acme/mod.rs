@@ -18,6 +18,8 @@
 //! ```
 
 mod account;
+mod agenda;
+mod builder;
 mod challenge;
 mod dns;
 mod error;
@@ -33,10 +35,11 @@ mod shelf;
 mod state;
 mod store;
 
+pub use builder::AcmeBuilder;
 pub use dns::{AcmeDns, DnsSolver, Propagation, Rfc2136, Script, SolverError, TsigKey, TxtRecord};
 pub use error::IssueError;
 pub use on_demand::OnDemand;
-pub use provider::{Acme, AcmeBuilder, CertStatus};
+pub use provider::{Acme, CertStatus};
 pub use settings::{Authority, Challenge, Renewal, Wanted, binding_key};
 #[cfg(feature = "redis")]
 pub use store::RedisStore;

@@ -50,7 +50,7 @@ pub(super) struct Visited {
 const LEASE: Duration = Duration::from_secs(60);
 
 /// When somebody else has the lease, or the store does not answer.
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(5);
 
 /// When the authority says nothing of renewal, or nothing that can be read.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 60 * 60);

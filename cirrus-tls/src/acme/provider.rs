@@ -1,26 +1,26 @@
 //! The certificates of a store, with somebody who looks after them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
-use cirrus_core::{BoxError, Clock, SystemClock, Timestamp};
+use cirrus_core::{BoxError, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::sign::CertifiedKey;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::account::Member;
+use super::agenda::Agenda;
+use super::builder::AcmeBuilder;
 use super::challenge;
 use super::error::IssueError;
-use super::http::Http;
 use super::on_demand::OnDemand;
-use super::orders::{Haste, Orders};
+use super::orders::{Haste, Orders, SOON};
 use super::served::Served;
-use super::settings::{Authority, Renewal, Wanted};
+use super::settings::Wanted;
 use super::state::State;
 use super::store::{CertStore, Slot};
 
@@ -35,19 +35,6 @@ use super::store::{CertStore, Slot};
 /// a minute to a day.
 #[derive(Clone)]
 pub struct Acme(Arc<Inner>);
-
-/// Takes the parts of an [`Acme`].
-#[must_use]
-pub struct AcmeBuilder {
-    store: Arc<dyn CertStore>,
-    authorities: Vec<Authority>,
-    contact: Vec<String>,
-    wanted: Vec<Wanted>,
-    on_demand: Option<OnDemand>,
-    renewal: Renewal,
-    capacity: usize,
-    clock: Arc<dyn Clock>,
-}
 
 /// How one certificate is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,162 +56,40 @@ pub struct CertStatus {
     pub last_error: Option<String>,
 }
 
-struct Inner {
-    store: Arc<dyn CertStore>,
-    served: Arc<Served>,
-    orders: Orders,
-    wanted: Vec<Arc<Wanted>>,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn CertStore>,
+    pub(super) served: Arc<Served>,
+    pub(super) orders: Orders,
+    pub(super) wanted: Vec<Arc<Wanted>>,
     /// By every name in them.
-    routes: HashMap<String, Arc<str>>,
-    on_demand: Option<OnDemand>,
+    pub(super) routes: HashMap<String, Arc<str>>,
+    pub(super) on_demand: Option<OnDemand>,
     /// Names that are asked for, and whoever looks after them.
-    asks: mpsc::Sender<Arc<Wanted>>,
-    asked: Mutex<Option<mpsc::Receiver<Arc<Wanted>>>>,
+    pub(super) asks: mpsc::Sender<Arc<Wanted>>,
+    pub(super) asked: Mutex<Option<mpsc::Receiver<Arc<Wanted>>>>,
     /// Changes whenever something was obtained, or was not.
-    news: watch::Sender<u64>,
+    pub(super) news: watch::Sender<u64>,
     /// Reading answers to challenges, which anybody may ask for.
-    answering: Semaphore,
+    pub(super) answering: Semaphore,
 }
-
-/// Who is visited when.
-type Agenda = BTreeMap<String, (Timestamp, Arc<Wanted>)>;
-
-/// The longest time without a look at the agenda: the wall clock may be set.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// How often somebody else's lease is waited for who wants a certificate now, and how long between.
 const PATIENCE: u32 = 60;
 const TURN: Duration = Duration::from_millis(500);
 
-/// Names waiting to be ordered on demand.
-const MAX_ASKS: usize = 256;
-
-/// Answers to challenges that are read at the same time, and the longest wait for a turn and the answer.
-const MAX_ANSWERS: usize = 32;
+/// The longest wait for a turn and the answer to a challenge.
 const ANSWER: Duration = Duration::from_secs(5);
-
-// === impl AcmeBuilder ===
-
-impl AcmeBuilder {
-    /// Asks this authority, after those before it. By default nobody is asked, and what is in the store is served.
-    pub fn authority(mut self, authority: Authority) -> Self {
-        self.authorities.push(authority);
-        self
-    }
-
-    /// Where authorities may write to: `mailto:` URLs.
-    pub fn contact(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.contact = urls.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Obtains and renews this one.
-    pub fn want(mut self, wanted: Wanted) -> Self {
-        if !wanted.names.is_empty() {
-            self.wanted.push(wanted);
-        }
-        self
-    }
-
-    /// Obtains certificates for names when they are first asked for.
-    pub fn on_demand(mut self, on_demand: OnDemand) -> Self {
-        self.on_demand = Some(on_demand);
-        self
-    }
-
-    /// Renews like this.
-    pub fn renewal(mut self, renewal: Renewal) -> Self {
-        self.renewal = renewal;
-        self
-    }
-
-    /// As many parsed certificates are kept in memory, and a few more. Default: 10,000.
-    pub fn capacity(mut self, certificates: usize) -> Self {
-        self.capacity = certificates;
-        self
-    }
-
-    /// With another clock.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// All of them.
-    ///
-    /// # Errors
-    ///
-    /// The roots of an authority cannot be read, or those of the system.
-    pub fn build(self) -> Result<Acme, BoxError> {
-        let served = Arc::new(Served::new(Arc::clone(&self.store), self.capacity));
-        let members = self.authorities.into_iter().map(|authority| {
-            let http = Http::new(authority.roots.as_deref(), Arc::clone(&self.clock));
-            let http = http.map_err(|error| format!("{}: {error}", authority.name))?;
-            Ok(Member::new(authority, http))
-        });
-        let orders = Orders {
-            store: Arc::clone(&self.store),
-            served: Arc::clone(&served),
-            members: members.collect::<Result<_, BoxError>>()?,
-            contact: self.contact,
-            renewal: self.renewal,
-            clock: self.clock,
-        };
-        let wanted: Vec<_> = self.wanted.into_iter().map(Arc::new).collect();
-        let (asks, asked) = mpsc::channel(MAX_ASKS);
-        Ok(Acme(Arc::new(Inner {
-            store: self.store,
-            served,
-            orders,
-            routes: routes(&wanted),
-            wanted,
-            on_demand: self.on_demand,
-            asks,
-            asked: Mutex::new(Some(asked)),
-            news: watch::Sender::new(0),
-            answering: Semaphore::new(MAX_ANSWERS),
-        })))
-    }
-}
-
-impl fmt::Debug for AcmeBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AcmeBuilder")
-            .field("authorities", &self.authorities)
-            .field("wanted", &self.wanted)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A name that several certificates have belongs to the first.
-fn routes(wanted: &[Arc<Wanted>]) -> HashMap<String, Arc<str>> {
-    let mut routes = HashMap::new();
-    for wanted in wanted {
-        let id: Arc<str> = wanted.id().into();
-        for name in &wanted.names {
-            routes
-                .entry(name.clone())
-                .or_insert_with(|| Arc::clone(&id));
-        }
-    }
-    routes
-}
 
 // === impl Acme ===
 
 impl Acme {
+    pub(super) fn of(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
     /// Serves what is in `store`.
     pub fn builder(store: Arc<dyn CertStore>) -> AcmeBuilder {
-        AcmeBuilder {
-            store,
-            authorities: Vec::new(),
-            contact: Vec::new(),
-            wanted: Vec::new(),
-            on_demand: None,
-            renewal: Renewal::default(),
-            capacity: 10_000,
-            clock: Arc::new(SystemClock),
-        }
+        AcmeBuilder::new(store)
     }
 
     /// Obtains the certificate with this name now, whether it is time or not.
@@ -460,43 +325,38 @@ impl Inner {
     }
 
     async fn look_after_all(&self, asked: &mut mpsc::Receiver<Arc<Wanted>>) {
-        let now = Timestamp::default();
-        let first = self.wanted.iter();
-        let mut agenda: Agenda = first
-            .map(|wanted| (wanted.id().to_owned(), (now, Arc::clone(wanted))))
-            .collect();
+        let mut agenda = Agenda::new(&self.wanted);
         let mut visits = FuturesUnordered::new();
         loop {
             while visits.len() < self.orders.renewal.in_flight
-                && let Some(wanted) = next(&mut agenda, self.orders.clock.now())
+                && let Some(wanted) = agenda.next(self.orders.clock.now())
             {
                 visits.push(self.visit(wanted));
             }
             tokio::select! {
                 Some((wanted, again)) = visits.next(), if !visits.is_empty() => {
-                    agenda.insert(wanted.id().to_owned(), (again, wanted));
+                    if let Some(again) = again {
+                        agenda.put(again, wanted);
+                    }
                 }
-                Some(wanted) = asked.recv() => {
-                    agenda.entry(wanted.id().to_owned()).or_insert((now, wanted));
-                }
-                () = sleep(self.nap(&agenda)) => {}
+                Some(wanted) = asked.recv() => agenda.ask(wanted),
+                () = sleep(agenda.nap(self.orders.clock.now())) => {}
             }
         }
     }
 
-    /// Until the next visit.
-    fn nap(&self, agenda: &Agenda) -> Duration {
-        let now = self.orders.clock.now();
-        let first = agenda.values().map(|(at, _)| at.since(now)).min();
-        // What is due waits for a visit to end, which is an event of its own.
-        let first = first.filter(|wait| !wait.is_zero());
-        first.unwrap_or(LOOK).min(LOOK)
-    }
-
-    async fn visit(&self, wanted: Arc<Wanted>) -> (Arc<Wanted>, Timestamp) {
+    /// When it is visited again, unless its turn comes when somebody asks for it.
+    async fn visit(&self, wanted: Arc<Wanted>) -> (Arc<Wanted>, Option<Timestamp>) {
         let visited = self.orders.visit(&wanted, Haste::WhenDue).await;
         self.news.send_modify(|news| *news += 1);
-        (wanted, visited.again)
+        let is_soon = visited.again <= self.orders.clock.now().after(SOON);
+        let is_kept = is_soon || self.is_looked_after(wanted.id());
+        (wanted, is_kept.then_some(visited.again))
+    }
+
+    /// Strangers may ask for any number of names: those that come to nothing are not remembered.
+    fn is_looked_after(&self, id: &str) -> bool {
+        self.routes.contains_key(id) || self.served.may_have(id)
     }
 
     async fn status(&self, name: String) -> Result<CertStatus, super::StoreError> {
@@ -524,10 +384,34 @@ impl Inner {
     }
 }
 
-/// One that is due; it leaves the agenda until it has been visited.
-fn next(agenda: &mut Agenda, now: Timestamp) -> Option<Arc<Wanted>> {
-    let due = agenda.iter().filter(|(_, (at, _))| *at <= now);
-    let (id, _) = due.min_by_key(|(_, (at, _))| *at)?;
-    let id = id.clone();
-    agenda.remove(&id).map(|(_, wanted)| wanted)
+#[cfg(test)]
+mod tests {
+    use super::super::store::DiskStore;
+    use super::*;
+
+    #[tokio::test]
+    async fn names_that_strangers_ask_for_in_vain_are_not_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(DiskStore::open(directory.path()).unwrap());
+        let written = Wanted::new(["shop.example"]);
+        // Without an authority every order fails.
+        let acme = Acme::builder(store)
+            .want(written.clone())
+            .on_demand(OnDemand::matching(["*.shop.example"]))
+            .build()
+            .unwrap();
+        let is_read = async {
+            while acme.0.served.may_have("a.shop.example") {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = acme.0.served.follow() => {}
+            () = is_read => {}
+        }
+        for (wanted, again) in [(written, true), (Wanted::new(["a.shop.example"]), false)] {
+            let (_, next) = acme.0.visit(Arc::new(wanted)).await;
+            assert_eq!(next.is_some(), again);
+        }
+    }
 }

@@ -65,7 +65,7 @@ fn sticky(sticky: &StickyConfig, path: &str, faults: &mut Faults) {
     if sticky
         .secret
         .as_ref()
-        .is_some_and(|secret| secret.len() < 16)
+        .is_some_and(|secret| secret.as_str().len() < 16)
     {
         let message = "too short to hide anything: at least 16 characters";
         faults.error(format!("{path}.secret"), None, message);

@@ -17,12 +17,15 @@ struct Backend<'a> {
 
 pub(super) fn discovery(config: &Config, faults: &mut Faults) {
     let etcd = &config.discovery.etcd;
-    let password = [&etcd.password, &etcd.user].map(Option::is_some);
     Backend {
         at: "discovery.etcd",
         addresses: &etcd.addresses,
         example: "10.0.0.1:2379",
-        login: [password[0], etcd.password_file.is_some(), password[1]],
+        login: [
+            etcd.password.is_some(),
+            etcd.password_file.is_some(),
+            etcd.user.is_some(),
+        ],
         files: [&etcd.ca, &etcd.certificate, &etcd.key],
         is_tls: etcd.tls,
     }
@@ -31,12 +34,15 @@ pub(super) fn discovery(config: &Config, faults: &mut Faults) {
         faults.error("discovery.etcd", None, "a password needs a `user`");
     }
     let redis = &config.discovery.redis;
-    let password = [&redis.password, &redis.user].map(Option::is_some);
     Backend {
         at: "discovery.redis",
         addresses: &redis.addresses,
         example: "10.0.0.5:6379",
-        login: [password[0], redis.password_file.is_some(), password[1]],
+        login: [
+            redis.password.is_some(),
+            redis.password_file.is_some(),
+            redis.user.is_some(),
+        ],
         files: [&redis.ca, &redis.certificate, &redis.key],
         is_tls: redis.tls,
     }
@@ -102,9 +108,11 @@ fn is_address(text: &str) -> bool {
     let Ok(authority) = text.parse::<http::uri::Authority>() else {
         return false;
     };
-    let port = authority.port().map(|port| port.as_str().parse::<u16>());
-    let is_port = port.is_none_or(|port| port.is_ok_and(|port| port > 0));
-    is_port && !authority.host().is_empty() && !text.contains('@') && !text.ends_with(':')
+    // `Authority::port` tells nothing of a port that is too large, as if none were written.
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_end = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+    let host = authority.host();
+    !host.is_empty() && text.strip_prefix(host).is_some_and(is_end)
 }
 
 #[cfg(test)]
@@ -133,6 +141,10 @@ mod tests {
             (
                 "redis.addresses = ['a:0']",
                 "redis.addresses: a:0 is no address",
+            ),
+            (
+                "redis.addresses = ['a:65536']",
+                "redis.addresses: a:65536 is no address",
             ),
             ("etcd.password = 'x'", "needs a `user`"),
             ("etcd.user = 'x'", "needs `password_file`"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::value::{HashKey, HedgeAfter, Period, RetryOn, Size};
+use crate::config::value::{HashKey, HedgeAfter, Period, RetryOn, SecretText, Size};
 
 /// How a cluster's endpoints are chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ pub struct StickyConfig {
     pub same_site: SameSite,
     /// What names of endpoints are hidden with; the same on all edges. By default another one after each start, which ends
     /// the sessions.
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
 }
 
 /// Whether requests from other sites bring a cookie along.

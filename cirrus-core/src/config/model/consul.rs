@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthConfig;
 use super::upstream::{OriginProtocol, TimeoutsConfig, UpstreamTlsConfig};
-use crate::config::value::{NamePattern, Period};
+use crate::config::value::{NamePattern, Period, SecretText};
 
 /// Consul, as services named `consul://DATACENTRE/SERVICE` and gateways ask it. A change needs a restart; the token's file
 /// is read again for every query.
@@ -20,7 +20,7 @@ pub struct ConsulConfig {
     pub address: Option<String>,
     /// The ACL token. Either this or `token_file`, which is better kept from others. Without both, the environment's
     /// `CONSUL_HTTP_TOKEN` or `CONSUL_HTTP_TOKEN_FILE`.
-    pub token: Option<String>,
+    pub token: Option<SecretText>,
     /// A file with the ACL token. Relative paths start at the configuration file.
     pub token_file: Option<PathBuf>,
     /// A PEM file of the only authorities believed with `https`. By default the system's trusted roots.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OriginConfig;
-use crate::config::value::Period;
+use crate::config::value::{Period, SecretText};
 
 /// How the endpoints of clusters with a `service` are found. A change needs a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +40,7 @@ pub struct EtcdDiscoveryConfig {
     /// The user to log in as. By default nobody logs in.
     pub user: Option<String>,
     /// The user's password. Either this or `password_file`, which is better kept from others.
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// A file with the user's password. Relative paths start at the configuration file.
     pub password_file: Option<PathBuf>,
     /// Whether the servers are spoken to with TLS.
@@ -76,7 +76,7 @@ pub struct RedisDiscoveryConfig {
     /// The user to log in as. By default, with a password, `default`.
     pub user: Option<String>,
     /// The user's password. Either this or `password_file`, which is better kept from others. Sentinels get it if they ask.
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// A file with the user's password. Relative paths start at the configuration file.
     pub password_file: Option<PathBuf>,
     /// Whether all of them are spoken to with TLS.

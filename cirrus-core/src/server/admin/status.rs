@@ -97,11 +97,12 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 /// Tables, and which of their keys is a secret in plain text.
-const PLAIN_SECRETS: [(&str, &str); 4] = [
+const PLAIN_SECRETS: [(&str, &str); 5] = [
     ("consul", "token"),
     ("etcd", "password"),
     ("redis", "password"),
     ("sticky", "secret"),
+    ("peers", "key"),
 ];
 
 fn mask(value: &mut Value) {
@@ -161,22 +162,25 @@ mod tests {
     use crate::config::Format;
 
     #[test]
-    fn secrets_of_the_configuration_are_hidden() {
-        let text = r#"
-            consul.token = "hidden"
-            discovery.etcd = { user = "told", password = "hidden" }
-            discovery.redis = { user = "told", password = "hidden" }
-
-            [[cluster]]
-            name = "a"
-            service = "consul:///a"
-            balance.sticky.secret = "hidden"
-        "#;
-        let (config, _) = Config::parse(text, Format::Toml).unwrap();
-        let told = masked(&config).to_string();
-        assert!(!told.contains("hidden"), "{told}");
-        assert_eq!(told.matches('…').count(), 4, "{told}");
-        assert_eq!(told.matches("told").count(), 2, "{told}");
+    fn no_secret_of_the_configuration_is_shown() {
+        let (config, _) = Config::parse(
+            "
+            consul.token = 'hidden-of-consul'
+            discovery.etcd = { user = 'a', password = 'hidden-of-etcd' }
+            discovery.redis.password = 'hidden-of-redis'
+            cache.peers = { own = 'http://a:1', group = [{ url = 'http://a:1' }], key = 'hidden-of-peers!' }
+            [[site]]
+            hosts = ['a.example']
+            origin = [{ url = 'http://a:1' }]
+            balance.sticky.secret = 'hidden-of-sessions'
+            ",
+            Format::Toml,
+        )
+        .unwrap();
+        assert!(config.cache.peers.is_some(), "it was understood");
+        let shown = masked(&config).to_string();
+        assert_eq!(shown.matches("\"…\"").count(), 5, "{shown}");
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn secret(config: &StickyConfig) -> Vec<u8> {
         secret
     });
     match &config.secret {
-        Some(secret) => secret.clone().into_bytes(),
+        Some(secret) => secret.as_str().into(),
         None => CHANCE.to_vec(),
     }
 }
@@ -91,7 +91,7 @@ mod tests {
 
     fn sticky(secret: &str) -> Sticky {
         Sticky::new(&StickyConfig {
-            secret: Some(secret.to_owned()),
+            secret: Some(secret.into()),
             ..StickyConfig::default()
         })
     }

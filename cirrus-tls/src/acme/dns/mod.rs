@@ -5,6 +5,7 @@ mod propagation;
 mod query;
 mod rfc2136;
 mod script;
+mod tsig;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use cirrus_core::BoxError;
 
 pub use acme_dns::AcmeDns;
 pub use propagation::Propagation;
-pub use rfc2136::{Rfc2136, TsigKey};
+pub use rfc2136::Rfc2136;
 pub use script::Script;
+pub use tsig::TsigKey;
 
 pub(super) use propagation::{settle, target};
 
