@@ -5,7 +5,10 @@ use super::hash::mix;
 /// The part of a point that is its place; the rest is whose it is.
 const PLACE: u64 = !0xffff_ffff;
 
-/// Points of endpoints on a circle. Finding the next one is a look into a table and mostly a single comparison.
+/// How many points have the same start, on average, is 2 to this power, or up to twice that: a cache line's worth.
+const IN_BUCKET: u32 = 2;
+
+/// Points of endpoints on a circle. Finding the next one is a look into a table and a few comparisons in a cache line.
 #[derive(Debug)]
 pub(super) struct Points {
     /// Sorted. The upper half is the place, the lower half the endpoint.
@@ -35,16 +38,19 @@ impl Points {
     }
 
     fn new(endpoints: &[(u64, u16)], most: u64, count: impl Fn(u16) -> u64) -> Self {
-        let mut sorted = Vec::with_capacity(endpoints.len() * most as usize);
+        let salts: Vec<u64> = (0..most.div_ceil(2)).map(mix).collect();
+        let mut points = Vec::with_capacity(endpoints.len() * most as usize);
         for (index, &(name, weight)) in (0u64..).zip(endpoints) {
-            sorted.extend(places(name, count(weight)).map(|place| place | index));
+            let places = places(name, &salts).take(count(weight) as usize);
+            points.extend(places.map(|place| place | index));
         }
-        sorted.sort_unstable();
-        let bits = sorted.len().max(2).ilog2();
+        let bits = (points.len().max(2 << IN_BUCKET)).ilog2() - IN_BUCKET;
+        let shift = 64 - bits;
+        let (sorted, starts) = sort(&points, shift);
         Self {
-            starts: starts(&sorted, bits),
-            sorted: sorted.into(),
-            shift: 64 - bits,
+            sorted,
+            starts,
+            shift,
         }
     }
 
@@ -79,29 +85,38 @@ impl Points {
     }
 }
 
-fn starts(sorted: &[u64], bits: u32) -> Box<[u32]> {
-    let mut starts = Vec::with_capacity(1 << bits);
-    let mut next = 0;
-    for bucket in 0..1u64 << bits {
-        let first = bucket << (64 - bits);
-        while sorted.get(next).is_some_and(|&point| point < first) {
-            next += 1;
-        }
-        starts.push(next as u32);
+/// Sorted, and where the points begin for each value of the bits above `shift`. Hashes spread evenly over these, so that
+/// next to nothing is left to sort once each point is among its own.
+fn sort(points: &[u64], shift: u32) -> (Box<[u64]>, Box<[u32]>) {
+    let bucket = |point: u64| (point >> shift) as usize;
+    let mut ends = vec![0u32; 1 << (64 - shift)];
+    for &point in points {
+        ends[bucket(point)] += 1;
     }
-    starts.into()
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
+    }
+    let mut sorted = vec![0; points.len()];
+    for &point in points {
+        let end = &mut ends[bucket(point)];
+        *end -= 1;
+        sorted[*end as usize] = point;
+    }
+    // Taken down to where they begin.
+    let starts = ends;
+    let behind = starts.iter().skip(1).copied().chain([sum]);
+    for (start, end) in starts.iter().zip(behind) {
+        sorted[*start as usize..end as usize].sort_unstable();
+    }
+    (sorted.into(), starts.into())
 }
 
-/// So many places of an endpoint, two of one hash: fewer are the first ones of more.
-fn places(name: u64, count: u64) -> impl Iterator<Item = u64> {
-    (0..count).map(move |number| {
-        let place = mix(name ^ mix(number / 2));
-        if number % 2 == 0 {
-            place & PLACE
-        } else {
-            place << 32
-        }
-    })
+/// The places of an endpoint, two of one hash: fewer are the first ones of more.
+fn places(name: u64, salts: &[u64]) -> impl Iterator<Item = u64> {
+    let hashes = salts.iter().map(move |salt| mix(name ^ salt));
+    hashes.flat_map(|hash| [hash & PLACE, hash << 32])
 }
 
 #[cfg(test)]

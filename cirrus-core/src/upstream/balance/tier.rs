@@ -99,10 +99,7 @@ impl Tier {
             Method::RoundRobin(policy) => policy.pick(may),
             Method::Random(policy) => policy.pick(may),
             Method::LeastRequests(policy) => policy.pick(may, for_weight),
-            Method::PeakEwma(policy) => {
-                let now = Instant::now();
-                policy.pick(may, |member| self.loads[member].cost(now))
-            }
+            Method::PeakEwma(policy) => policy.pick(may, |member| self.loads[member].cost()),
             Method::LeastConnections(policy) => policy.pick(may, in_flight),
             Method::Ring(policy) => policy.pick(key(), may),
             Method::Maglev(policy) => policy.pick(key(), may),

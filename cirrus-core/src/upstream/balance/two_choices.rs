@@ -23,13 +23,28 @@ impl TwoChoices {
         may: &impl Fn(usize) -> bool,
         cost: impl Fn(usize) -> f64,
     ) -> Option<usize> {
-        let first = self.0.pick(may)?;
+        let first = self.0.cast()?;
+        // Whether it may be asked costs more to find out than its load: mostly the better one may.
+        let better = self.better(first, &cost, &|_| true);
+        if may(better) {
+            return Some(better);
+        }
+        self.0.pick(may).map(|first| self.better(first, &cost, may))
+    }
+
+    /// The first one, or another one that may be asked and costs less.
+    fn better(
+        &self,
+        first: usize,
+        cost: &impl Fn(usize) -> f64,
+        may: &impl Fn(usize) -> bool,
+    ) -> usize {
         let other = (0..CASTS)
             .filter_map(|_| self.0.cast())
             .find(|&index| index != first && may(index));
         match other {
-            Some(other) if cost(other) < cost(first) => Some(other),
-            _ => Some(first),
+            Some(other) if cost(other) < cost(first) => other,
+            _ => first,
         }
     }
 }
