@@ -195,6 +195,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn costs_are_compared_whenever_they_were_noted() {
+        let (old, new) = (Arc::new(Load::new(false)), Load::new(false));
+        old.answered(Duration::from_millis(100));
+        tokio::time::advance(FORGET / 2).await;
+        // 61 are left of the 100.
+        new.answered(Duration::from_millis(60));
+        assert!(old.cost() > new.cost());
+        new.answered(Duration::from_millis(62));
+        assert!(old.cost() < new.cost());
+        let _busy = Busy::new(&old, &Arc::default());
+        assert!(old.cost() > new.cost());
+        assert!(Load::new(false).cost() < new.cost());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_in_flight_is_given_back() {
         let (load, total) = (Arc::new(Load::new(false)), Arc::default());
         load.answered(Duration::from_millis(10));

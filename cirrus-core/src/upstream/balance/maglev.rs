@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_outweighs_thousands_takes_no_longer() {
+        let weights = std::iter::once(u16::MAX).chain(std::iter::repeat(2));
+        let endpoints: Vec<_> = names(10_000).into_iter().zip(weights).collect();
+        let maglev = Maglev::new(&endpoints);
+        let mut places = vec![0u32; 10_000];
+        for &index in &maglev.table {
+            places[index as usize] += 1;
+        }
+        let wanted = 65_537.0 * 65_535.0 / (65_535.0 + 2.0 * 9_999.0);
+        assert!((f64::from(places[0]) - wanted).abs() < 2.0, "{}", places[0]);
+        assert!(places[1..].iter().all(|own| (1..=2).contains(own)));
+    }
+
+    #[test]
     fn the_order_of_endpoints_makes_no_difference() {
         let all: Vec<_> = names(10).into_iter().map(|name| (name, 1)).collect();
         let backwards: Vec<_> = all.iter().rev().copied().collect();

@@ -77,6 +77,18 @@ mod tests {
     }
 
     #[test]
+    fn the_cheapest_that_are_out_leave_the_others_their_choice() {
+        chance::seed(7);
+        let policy = TwoChoices::new(&[1; 10]);
+        let cost = |index| if index < 5 { 0.0 } else { index as f64 };
+        let shares = shares(10, 100_000, || policy.pick(&|index| index >= 5, cost));
+        assert!(shares[..5].iter().all(|share| *share == 0.0), "{shares:?}");
+        assert!(shares[5..].is_sorted_by(|a, b| a > b), "{shares:?}");
+        // Of two of the five, the cheaper one: 40 %, 30 %, 20 % and so on, at most a fifth of the time without a second.
+        assert!(shares[5] > 34.0 && shares[9] < 6.0, "{shares:?}");
+    }
+
+    #[test]
     fn the_longest_queue_stays_short() {
         chance::seed(7);
         let policy = TwoChoices::new(&[1; 100]);
