@@ -48,5 +48,9 @@ fn updates(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, choices, updates);
+criterion_group! {
+    name = benches;
+    config = cirrus_benches::criterion();
+    targets = choices, updates
+}
 criterion_main!(benches);

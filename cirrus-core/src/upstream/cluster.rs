@@ -75,11 +75,13 @@ pub(crate) struct Balance {
     pub(crate) subset: Option<Subset>,
 }
 
-/// One endpoint with what is known about it; the same one through every update that keeps it.
+/// One endpoint with what is known about it; the same one through every update that keeps it. What a choice reads stands
+/// beside the count of who holds it: among thousands, each line of the cache that is read more is one more to wait for.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Backend {
-    pub(crate) transport: Arc<Transport>,
     pub(crate) health: Passive,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) slots: Arc<Slots>,
     /// The same in all processes.
     name: u64,

@@ -5,13 +5,17 @@ use super::hash::mix;
 /// The part of a point that is its place; the rest is whose it is.
 const PLACE: u64 = !0xffff_ffff;
 
-/// How many points have the same start, on average, is 2 to this power, or up to twice that: a cache line's worth.
-const IN_BUCKET: u32 = 2;
+/// How many points have the same start, on average, is 2 to this power, or up to twice that.
+const IN_BUCKET: u32 = 1;
+
+/// So many points from their start on are all compared: what a loop does that ends nobody knows when, the processor guesses
+/// wrongly, and then waits for one look to memory after the other.
+const AHEAD: usize = 6;
 
 /// Points of endpoints on a circle. Finding the next one is a look into a table and a few comparisons in a cache line.
 #[derive(Debug)]
 pub(super) struct Points {
-    /// Sorted. The upper half is the place, the lower half the endpoint.
+    /// Sorted. The upper half is the place, the lower half the endpoint. `AHEAD` behind the last one are nobody's.
     sorted: Box<[u64]>,
     /// Where the points begin whose places have these uppermost bits.
     starts: Box<[u32]>,
@@ -39,25 +43,28 @@ impl Points {
 
     fn new(endpoints: &[(u64, u16)], most: u64, count: impl Fn(u16) -> u64) -> Self {
         let salts: Vec<u64> = (0..most.div_ceil(2)).map(mix).collect();
-        let mut points = Vec::with_capacity(endpoints.len() * most as usize);
-        for (index, &(name, weight)) in (0u64..).zip(endpoints) {
-            let places = places(name, &salts).take(count(weight) as usize);
-            points.extend(places.map(|place| place | index));
-        }
-        let bits = (points.len().max(2 << IN_BUCKET)).ilog2() - IN_BUCKET;
-        let shift = 64 - bits;
-        let (sorted, starts) = sort(&points, shift);
-        Self {
-            sorted,
-            starts,
-            shift,
-        }
+        let places = |weight, name| places(name, &salts).take(count(weight) as usize);
+        let points = || {
+            let endpoints = (0u64..).zip(endpoints);
+            endpoints.flat_map(|(index, &(name, weight))| {
+                places(weight, name).map(move |place| place | index)
+            })
+        };
+        sorted(
+            points,
+            endpoints.iter().map(|&(_, weight)| count(weight)).sum(),
+        )
+    }
+
+    /// The real ones.
+    fn all(&self) -> &[u64] {
+        &self.sorted[..self.sorted.len() - AHEAD]
     }
 
     /// Every point once, from this place on around the circle: how far it is in 2^-32 of the circle, and whose it is.
     pub(super) fn onwards(&self, place: u64) -> impl Iterator<Item = (u32, usize)> + '_ {
         let place = place & PLACE;
-        let (behind, ahead) = self.sorted.split_at(self.next(place));
+        let (behind, ahead) = self.all().split_at(self.next(place));
         ahead.iter().chain(behind).map(move |&point| {
             let point = point.wrapping_sub(place);
             ((point >> 32) as u32, (point & !PLACE) as usize)
@@ -66,10 +73,11 @@ impl Points {
 
     /// The point that comes first after any of these places, of those nearest to theirs; `None` if there are none.
     pub(super) fn nearest(&self, places: impl Iterator<Item = u64>) -> Option<usize> {
-        let first = self.sorted.first()?;
+        let all = self.all();
+        let first = all.first()?;
         let far = |place: u64| {
             let place = place & PLACE;
-            let point = self.sorted.get(self.next(place)).unwrap_or(first);
+            let point = all.get(self.next(place)).unwrap_or(first);
             // The upper half is how far it is, the lower half is still whose.
             point.wrapping_sub(place)
         };
@@ -80,37 +88,46 @@ impl Points {
     /// Where the first point at this place or behind it stands; the end if there is none before the circle closes.
     fn next(&self, place: u64) -> usize {
         let start = self.starts[(place >> self.shift) as usize] as usize;
-        let before = self.sorted[start..].iter();
-        start + before.take_while(|&&point| point < place).count()
+        let ahead = &self.sorted[start..];
+        let before = |near: &[u64; AHEAD]| near.iter().filter(|&&point| point < place).count();
+        let before = ahead.first_chunk().map_or(AHEAD, before);
+        if before < AHEAD {
+            return start + before;
+        }
+        start + ahead.iter().take_while(|&&point| point < place).count()
     }
 }
 
-/// Sorted, and where the points begin for each value of the bits above `shift`. Hashes spread evenly over these, so that
-/// next to nothing is left to sort once each point is among its own.
-fn sort(points: &[u64], shift: u32) -> (Box<[u64]>, Box<[u32]>) {
+/// Sorts `count` points, which are told twice. Hashes spread evenly, so that next to nothing is left to sort once each point
+/// is among those of its uppermost bits.
+fn sorted<P: Iterator<Item = u64>>(points: impl Fn() -> P, count: u64) -> Points {
+    let bits = count.max(2 << IN_BUCKET).ilog2() - IN_BUCKET;
+    let shift = 64 - bits;
     let bucket = |point: u64| (point >> shift) as usize;
-    let mut ends = vec![0u32; 1 << (64 - shift)];
-    for &point in points {
-        ends[bucket(point)] += 1;
-    }
+    let mut ends = vec![0u32; 1 << bits];
+    points().for_each(|point| ends[bucket(point)] += 1);
     let mut sum = 0;
     for end in &mut ends {
         sum += *end;
         *end = sum;
     }
-    let mut sorted = vec![0; points.len()];
-    for &point in points {
+    let mut sorted = vec![u64::MAX; count as usize + AHEAD];
+    points().for_each(|point| {
         let end = &mut ends[bucket(point)];
         *end -= 1;
         sorted[*end as usize] = point;
-    }
+    });
     // Taken down to where they begin.
     let starts = ends;
     let behind = starts.iter().skip(1).copied().chain([sum]);
     for (start, end) in starts.iter().zip(behind) {
         sorted[*start as usize..end as usize].sort_unstable();
     }
-    (sorted.into(), starts.into())
+    Points {
+        sorted: sorted.into(),
+        starts: starts.into(),
+        shift,
+    }
 }
 
 /// The places of an endpoint, two of one hash: fewer are the first ones of more.

@@ -10,7 +10,7 @@ const MANY: usize = 1024;
 
 /// Places on the circle that a key has. With `k` of them and `p` points each, an endpoint's share is off by 1 over the root
 /// of `(2k - 1)p`: a place more is a look more for every choice, a point more is one more to sort for every update.
-const PROBES: u64 = 6;
+const PROBES: u64 = 5;
 
 /// Points that are looked at from each of a key's places, at most: it takes weights that are very far apart, or endpoints of
 /// which nearly all are out, to come so far.
