@@ -148,12 +148,12 @@ mod tests {
         fn the_next_one_is_found_from_anywhere(count in 1usize..50, place: u64) {
             let endpoints: Vec<_> = names(count).into_iter().map(|name| (name, 1)).collect();
             let points = Points::by_weight(&endpoints, 5);
-            prop_assert!(points.sorted.is_sorted());
+            prop_assert!(points.all().is_sorted());
             let found: Vec<_> = points.onwards(place).collect();
             prop_assert_eq!(found.len(), count * 5);
             prop_assert!(found.is_sorted_by_key(|(far, _)| *far));
             let far = |point: &u64| ((point & PLACE).wrapping_sub(place & PLACE) >> 32) as u32;
-            prop_assert_eq!(Some(found[0].0), points.sorted.iter().map(far).min());
+            prop_assert_eq!(Some(found[0].0), points.all().iter().map(far).min());
             prop_assert_eq!(points.nearest([place].into_iter()), Some(found[0].1));
         }
     }
