@@ -34,18 +34,20 @@ pub(crate) enum Cause {
     Latency,
 }
 
-/// One endpoint's record. What requests read is in atomics that only failures write.
+/// One endpoint's record. What requests read is in atomics that only failures write, in this order: what every choice reads
+/// comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Passive {
-    since: Instant,
-    failures: AtomicU32,
-    gateway_errors: AtomicU32,
+    /// Milliseconds until checks may say otherwise; 0 while they say that it is up.
+    barred: AtomicU64,
     /// Milliseconds after `since`; 0 while the endpoint is in.
     out_until: AtomicU64,
     /// While it has proved nothing since its time out: until when no further request goes to it.
     trial_until: AtomicU64,
-    /// Milliseconds until checks may say otherwise; 0 while they say that it is up.
-    barred: AtomicU64,
+    failures: AtomicU32,
+    gateway_errors: AtomicU32,
+    since: Instant,
     in_flight: AtomicU32,
     /// Made where somebody wants to know.
     tally: OnceLock<Box<Tally>>,

@@ -75,11 +75,13 @@ pub(crate) struct Balance {
     pub(crate) subset: Option<Subset>,
 }
 
-/// One endpoint with what is known about it; the same one through every update that keeps it.
+/// One endpoint with what is known about it; the same one through every update that keeps it. What a choice reads stands
+/// beside the count of who holds it: among thousands, each line of the cache that is read more is one more to wait for.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Backend {
-    pub(crate) transport: Arc<Transport>,
     pub(crate) health: Passive,
+    pub(crate) transport: Arc<Transport>,
     pub(crate) slots: Arc<Slots>,
     /// The same in all processes.
     name: u64,
@@ -261,7 +263,8 @@ impl Cluster {
         let untried = |backend: &Arc<Backend>| !tried.iter().any(|one| Arc::ptr_eq(one, backend));
         // With nobody to turn to instead, leaving the only one out would help no one.
         let only = is_lonely || self.panicking.load(Ordering::Relaxed);
-        let may = |backend: &Arc<Backend>| untried(backend) && (only || backend.is_in());
+        let slowly = self.rules.starts_slowly();
+        let may = |backend: &Arc<Backend>| untried(backend) && (only || backend.is_in(slowly));
         let index = match &self.rules.crowd {
             None => order.pick(wanted, |index| may(&set.backends[index])),
             // Those where nobody has to wait go first.
@@ -405,6 +408,12 @@ impl Rules {
         balance.map_or_else(Plan::default, |balance| balance.plan.clone())
     }
 
+    /// Whether endpoints that come back begin with a part of their share.
+    fn starts_slowly(&self) -> bool {
+        let balance = self.balance.as_deref();
+        balance.is_some_and(|balance| balance.plan.slow_start.is_some())
+    }
+
     fn transport(&self, endpoint: &Endpoint) -> Transport {
         Transport {
             url: endpoint.url.clone(),
@@ -439,10 +448,12 @@ impl Backend {
         }
     }
 
-    /// Whether it may be asked. Who comes back is noted, since it may start slowly.
-    fn is_in(&self) -> bool {
+    /// Whether it may be asked. Who comes back is noted if it then starts slowly.
+    fn is_in(&self, slowly: bool) -> bool {
         let is_in = self.health.out_for().is_none();
-        self.load.seen(is_in);
+        if slowly {
+            self.load.seen(is_in);
+        }
         is_in
     }
 

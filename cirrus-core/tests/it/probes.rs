@@ -1,7 +1,5 @@
 //! Checks against the real servers: what is well passes, what stands still or is gone does not, and comes back.
 
-#![expect(clippy::disallowed_methods, reason = "a test's own runtime ends them")]
-
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 

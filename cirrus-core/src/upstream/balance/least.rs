@@ -38,8 +38,9 @@ impl Least {
         in_flight: impl Fn(usize) -> usize,
     ) -> Option<usize> {
         if let Some(draw) = &self.draw {
-            let drawn: [Option<usize>; DRAWN] = std::array::from_fn(|_| draw.cast());
-            let drawn = drawn.into_iter().flatten();
+            let first = draw.cast()?;
+            let drawn: [usize; DRAWN] = std::array::from_fn(|_| draw.cast().unwrap_or(first));
+            let drawn = drawn.into_iter();
             // Whether it may be asked costs more to find out than its load: mostly the best may.
             let best = self.best(drawn.clone(), &in_flight);
             return best

@@ -1,7 +1,7 @@
 //! What an endpoint has to do at the moment, and how fast it has been lately.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,17 +17,23 @@ const FAILURE: Duration = Duration::from_secs(1);
 /// With what share of its requests an endpoint begins that starts slowly, in thousandths.
 const FIRST_SHARE: u32 = 100;
 
+/// What times are counted from: one moment for all endpoints, so that theirs can be compared without a clock.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The share is the whole one.
+const WHOLE: i64 = i64::MIN;
+
 /// One endpoint's load. Kept only where the policy asks for it.
 #[derive(Debug)]
 pub(crate) struct Load {
-    born: Instant,
     in_flight: AtomicUsize,
-    /// Nanoseconds, the bits of an `f64`.
-    latency: AtomicU64,
-    /// When that was noted, in nanoseconds after `born`.
-    noted: AtomicU64,
-    /// From when on its share grows, in nanoseconds after `born`, plus 1; 0 if it has its whole share.
-    grows_since: AtomicU64,
+    /// The logarithm of the peak latency in nanoseconds, the bits of an `f64`, as if it had been noted at `EPOCH` to be what
+    /// is left of it now. All of them sink alike: as long as nothing is noted it stays the same.
+    peak: AtomicU64,
+    /// When that was noted, in nanoseconds after `EPOCH`.
+    noted: AtomicI64,
+    /// From when on its share grows, in nanoseconds after `EPOCH`, or `WHOLE`.
+    grows_since: AtomicI64,
     was_out: AtomicBool,
 }
 
@@ -44,12 +50,12 @@ pub(crate) struct Busy {
 impl Load {
     /// `is_late`: others were there before it.
     pub(crate) fn new(is_late: bool) -> Self {
+        let grows_since = if is_late { now() } else { WHOLE };
         Self {
-            born: Instant::now(),
             in_flight: AtomicUsize::new(0),
-            latency: AtomicU64::new(0),
-            noted: AtomicU64::new(0),
-            grows_since: AtomicU64::new(u64::from(is_late)),
+            peak: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
+            noted: AtomicI64::new(0),
+            grows_since: AtomicI64::new(grows_since),
             was_out: AtomicBool::new(false),
         }
     }
@@ -59,23 +65,29 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// How long a request would take as things stand: the peak of late, times those that are ahead of it.
-    pub(super) fn cost(&self, now: Instant) -> f64 {
-        let now = now.saturating_duration_since(self.born).as_nanos() as u64;
-        self.latency_at(now) * (self.in_flight() + 1) as f64
+    /// How long a request would take as things stand: the peak of late, times those that are ahead of it. As a logarithm,
+    /// off by as much for all endpoints.
+    pub(super) fn cost(&self) -> f64 {
+        let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
+        match self.in_flight() {
+            0 => peak,
+            busy => peak + ((busy + 1) as f64).ln(),
+        }
     }
 
     /// It answered, after this time.
     pub(crate) fn answered(&self, took: Duration) {
-        let now = self.elapsed();
+        let now = now();
         let (took, known) = (took.as_nanos() as f64, self.latency_at(now));
-        // A peak counts at once; what is better only bit by bit, as `latency_at` forgets.
+        // A peak counts at once; what is better only bit by bit, as the peak is forgotten.
         let latency = if took > known {
             took
         } else {
-            known + took * (1.0 - self.left(now))
+            let since = now - self.noted.load(Ordering::Relaxed);
+            known + took * (1.0 - (-forgotten(since.max(0))).exp())
         };
-        self.latency.store(latency.to_bits(), Ordering::Relaxed);
+        let peak = latency.ln() + forgotten(now);
+        self.peak.store(peak.to_bits(), Ordering::Relaxed);
         self.noted.store(now, Ordering::Relaxed);
     }
 
@@ -94,21 +106,20 @@ impl Load {
             self.was_out.store(true, Ordering::Relaxed);
         } else if self.was_out.load(Ordering::Relaxed) {
             self.was_out.store(false, Ordering::Relaxed);
-            self.grows_since
-                .store(self.elapsed() + 1, Ordering::Relaxed);
+            self.grows_since.store(now(), Ordering::Relaxed);
         }
     }
 
     /// Whether it takes this one, while its share grows to the whole within `time`.
     pub(super) fn takes(&self, time: Duration) -> bool {
         let since = self.grows_since.load(Ordering::Relaxed);
-        if since == 0 {
+        if since == WHOLE {
             return true;
         }
-        let grown = (self.elapsed() + 1).saturating_sub(since);
+        let grown = now().saturating_sub(since).max(0) as u64;
         let whole = time.as_nanos() as u64;
         if grown >= whole {
-            self.grows_since.store(0, Ordering::Relaxed);
+            self.grows_since.store(WHOLE, Ordering::Relaxed);
             return true;
         }
         let part = (u128::from(grown) * 1000 / u128::from(whole)) as u32;
@@ -116,17 +127,23 @@ impl Load {
     }
 
     /// Time takes the edge off a peak, or else an endpoint that was slow once would never be asked again.
-    fn latency_at(&self, now: u64) -> f64 {
-        f64::from_bits(self.latency.load(Ordering::Relaxed)) * self.left(now)
+    fn latency_at(&self, now: i64) -> f64 {
+        let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
+        (peak - forgotten(now)).exp()
     }
+}
 
-    fn left(&self, now: u64) -> f64 {
-        let since = now.saturating_sub(self.noted.load(Ordering::Relaxed));
-        (-(since as f64) / FORGET.as_nanos() as f64).exp()
-    }
+/// By how much a logarithm of a latency sinks in so many nanoseconds.
+fn forgotten(nanos: i64) -> f64 {
+    nanos as f64 / FORGET.as_nanos() as f64
+}
 
-    fn elapsed(&self) -> u64 {
-        self.born.elapsed().as_nanos() as u64
+/// Nanoseconds after `EPOCH`; less than none on a clock of a test that stands still since before.
+fn now() -> i64 {
+    let (now, epoch) = (Instant::now(), *EPOCH);
+    match now.checked_duration_since(epoch) {
+        Some(after) => after.as_nanos() as i64,
+        None => -(epoch.saturating_duration_since(now).as_nanos() as i64),
     }
 }
 
@@ -159,7 +176,7 @@ mod tests {
     use super::*;
 
     fn millis(load: &Load) -> u64 {
-        (load.cost(Instant::now()) / 1e6).round() as u64
+        ((load.cost() - forgotten(now())).exp() / 1e6).round() as u64
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,6 +192,21 @@ mod tests {
         assert!((37..=43).contains(&millis(&load)), "{}", millis(&load));
         load.failed(Duration::from_millis(1));
         assert_eq!(millis(&load), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn costs_are_compared_whenever_they_were_noted() {
+        let (old, new) = (Arc::new(Load::new(false)), Load::new(false));
+        old.answered(Duration::from_millis(100));
+        tokio::time::advance(FORGET / 2).await;
+        // 61 are left of the 100.
+        new.answered(Duration::from_millis(60));
+        assert!(old.cost() > new.cost());
+        new.answered(Duration::from_millis(62));
+        assert!(old.cost() < new.cost());
+        let _busy = Busy::new(&old, &Arc::default());
+        assert!(old.cost() > new.cost());
+        assert!(Load::new(false).cost() < new.cost());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 use super::hash::mix;
 
 /// The size of the table, a prime, for up to 16,384 endpoints and for more.
-const PLACES: u64 = 65_537;
-const MANY_PLACES: u64 = 655_373;
+const PLACES: u32 = 65_537;
+const MANY_PLACES: u32 = 655_373;
 const MANY: usize = 16_384;
 
 /// Every key has a place in a table of endpoints: shares are even to within a place, and a choice is one look. An endpoint
@@ -17,11 +17,17 @@ pub(crate) struct Maglev {
 /// The order in which an endpoint wants the places.
 struct Wish {
     index: u32,
-    next: u64,
-    step: u64,
-    /// How much of a place it gets in each round, and how much it has got.
-    share: f64,
-    due: f64,
+    weight: u32,
+    next: u32,
+    step: u32,
+}
+
+/// A table that is being filled.
+struct Board {
+    table: Vec<u32>,
+    /// A bit for each place that is taken: so few bytes that they stay near, and most places that are wanted are taken.
+    taken: Vec<u64>,
+    left: usize,
 }
 
 // === impl Maglev ===
@@ -38,31 +44,23 @@ impl Maglev {
         if wishes.is_empty() {
             return Self { table: [].into() };
         }
-        let mut table = vec![u32::MAX; places as usize];
-        let mut left = places;
-        while left > 0 {
-            for wish in &mut wishes {
-                wish.due += wish.share;
-                if wish.due < 1.0 {
-                    continue;
-                }
-                wish.due -= 1.0;
-                wish.take(&mut table, places);
-                left -= 1;
-                if left == 0 {
-                    break;
-                }
-            }
+        let mut board = Board::new(places);
+        if wishes.windows(2).all(|two| two[0].weight == two[1].weight) {
+            while wishes.iter_mut().all(|wish| board.give(wish)) {}
+        } else {
+            let mut turns = turns(&wishes, places).into_iter();
+            while turns.any(|turn| board.give(&mut wishes[turn])) {}
         }
         Self {
-            table: table.into(),
+            table: board.table.into(),
         }
     }
 
     /// The first one from the key's place on that may be asked; `None` if none may.
     pub(crate) fn pick(&self, key: u64, may: &impl Fn(usize) -> bool) -> Option<usize> {
         let length = self.table.len();
-        let place = (key % length.max(1) as u64) as usize;
+        // As good as a remainder, and no division.
+        let place = ((u128::from(key) * length as u128) >> 64) as usize;
         let first = *self.table.get(place)? as usize;
         if may(first) {
             return Some(first);
@@ -75,41 +73,70 @@ impl Maglev {
     }
 }
 
-// === impl Wish ===
+// === impl Board ===
 
-impl Wish {
-    /// Takes the first place it wants that is free.
-    fn take(&mut self, table: &mut [u32], places: u64) {
+impl Board {
+    fn new(places: u32) -> Self {
+        Self {
+            table: vec![0; places as usize],
+            taken: vec![0; places.div_ceil(64) as usize],
+            left: places as usize,
+        }
+    }
+
+    /// Gives an endpoint the first place it wants that is free; `false` if none was left.
+    fn give(&mut self, to: &mut Wish) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        let places = self.table.len() as u32;
         loop {
-            let place = self.next as usize;
-            self.next += self.step;
-            if self.next >= places {
-                self.next -= places;
-            }
-            if table[place] == u32::MAX {
-                table[place] = self.index;
-                return;
+            let place = to.next;
+            let next = place + to.step;
+            to.next = if next < places { next } else { next - places };
+            let (word, bit) = (&mut self.taken[place as usize / 64], 1 << (place % 64));
+            if *word & bit == 0 {
+                *word |= bit;
+                self.table[place as usize] = to.index;
+                self.left -= 1;
+                return true;
             }
         }
     }
 }
 
+/// Whose turn it is: in each round an endpoint gets as much of a place as its weight is of the heaviest's, and it takes
+/// a place once it has the whole of one.
+fn turns(wishes: &[Wish], places: u32) -> Vec<usize> {
+    let heaviest = wishes.iter().map(|wish| u64::from(wish.weight)).max();
+    let heaviest = heaviest.unwrap_or(1);
+    let total: u64 = wishes.iter().map(|wish| u64::from(wish.weight)).sum();
+    // In the last round at most every endpoint has part of a place that it cannot take any more.
+    let enough = u64::from(places) + wishes.len() as u64;
+    let mut turns: Vec<(u64, usize)> = Vec::with_capacity(enough as usize + wishes.len());
+    for (index, wish) in wishes.iter().enumerate() {
+        let weight = u64::from(wish.weight);
+        let most = (enough * weight).div_ceil(total);
+        turns.extend((1..=most).map(|turn| ((turn * heaviest).div_ceil(weight), index)));
+    }
+    turns.sort_unstable();
+    turns.into_iter().map(|(_, index)| index).collect()
+}
+
 /// In the order of their names: whose turn it is must not depend on the order in which they are told.
-fn wishes(endpoints: &[(u64, u16)], places: u64) -> Vec<Wish> {
-    let heaviest = endpoints.iter().map(|&(_, weight)| weight).max();
-    let heaviest = f64::from(heaviest.unwrap_or(1).max(1));
+fn wishes(endpoints: &[(u64, u16)], places: u32) -> Vec<Wish> {
     let mut order: Vec<(u64, u32, u16)> = (0u32..)
         .zip(endpoints)
         .filter(|(_, (_, weight))| *weight > 0)
         .map(|(index, &(name, weight))| (name, index, weight))
         .collect();
     order.sort_unstable();
-    let wish = |(name, index, weight): (u64, u32, u16)| Wish {
+    let below = |hash: u64, bound: u32| (hash % u64::from(bound)) as u32;
+    let wish = |(name, index, weight)| Wish {
         index,
-        next: mix(name) % places,
-        step: mix(!name) % (places - 1) + 1,
-        share: f64::from(weight) / heaviest,
-        due: 0.0,
+        weight: u32::from(weight),
+        next: below(mix(name), places),
+        step: below(mix(!name), places - 1) + 1,
     };
     order.into_iter().map(wish).collect()
 }
@@ -136,6 +163,19 @@ mod tests {
         }
         let shares = shares_of_keys(5, owner(&maglev));
         assert!((shares[0] - 50.0).abs() < 1.5, "{shares:?}");
+    }
+
+    #[test]
+    fn one_that_outweighs_thousands_takes_no_longer() {
+        let weights = std::iter::once(u16::MAX).chain(std::iter::repeat(3));
+        let endpoints: Vec<_> = names(10_000).into_iter().zip(weights).collect();
+        let mut places = vec![0u32; 10_000];
+        for &index in &Maglev::new(&endpoints).table {
+            places[index as usize] += 1;
+        }
+        // 2.06 places each, of which they take whole ones.
+        assert!(places[1..].iter().all(|own| *own == 2));
+        assert_eq!(places[0], 65_537 - 2 * 9_999);
     }
 
     #[test]

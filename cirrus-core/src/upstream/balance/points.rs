@@ -5,10 +5,17 @@ use super::hash::mix;
 /// The part of a point that is its place; the rest is whose it is.
 const PLACE: u64 = !0xffff_ffff;
 
-/// Points of endpoints on a circle. Finding the next one is a look into a table and mostly a single comparison.
+/// How many points have the same start, on average, is 2 to this power, or up to twice that.
+const IN_BUCKET: u32 = 1;
+
+/// So many points from their start on are all compared: what a loop does that ends nobody knows when, the processor guesses
+/// wrongly, and then waits for one look to memory after the other.
+const AHEAD: usize = 6;
+
+/// Points of endpoints on a circle. Finding the next one is a look into a table and a few comparisons in a cache line.
 #[derive(Debug)]
 pub(super) struct Points {
-    /// Sorted. The upper half is the place, the lower half the endpoint.
+    /// Sorted. The upper half is the place, the lower half the endpoint. `AHEAD` behind the last one are nobody's.
     sorted: Box<[u64]>,
     /// Where the points begin whose places have these uppermost bits.
     starts: Box<[u32]>,
@@ -35,23 +42,29 @@ impl Points {
     }
 
     fn new(endpoints: &[(u64, u16)], most: u64, count: impl Fn(u16) -> u64) -> Self {
-        let mut sorted = Vec::with_capacity(endpoints.len() * most as usize);
-        for (index, &(name, weight)) in (0u64..).zip(endpoints) {
-            sorted.extend(places(name, count(weight)).map(|place| place | index));
-        }
-        sorted.sort_unstable();
-        let bits = sorted.len().max(2).ilog2();
-        Self {
-            starts: starts(&sorted, bits),
-            sorted: sorted.into(),
-            shift: 64 - bits,
-        }
+        let salts: Vec<u64> = (0..most.div_ceil(2)).map(mix).collect();
+        let places = |weight, name| places(name, &salts).take(count(weight) as usize);
+        let points = || {
+            let endpoints = (0u64..).zip(endpoints);
+            endpoints.flat_map(|(index, &(name, weight))| {
+                places(weight, name).map(move |place| place | index)
+            })
+        };
+        sorted(
+            points,
+            endpoints.iter().map(|&(_, weight)| count(weight)).sum(),
+        )
+    }
+
+    /// The real ones.
+    fn all(&self) -> &[u64] {
+        &self.sorted[..self.sorted.len() - AHEAD]
     }
 
     /// Every point once, from this place on around the circle: how far it is in 2^-32 of the circle, and whose it is.
     pub(super) fn onwards(&self, place: u64) -> impl Iterator<Item = (u32, usize)> + '_ {
         let place = place & PLACE;
-        let (behind, ahead) = self.sorted.split_at(self.next(place));
+        let (behind, ahead) = self.all().split_at(self.next(place));
         ahead.iter().chain(behind).map(move |&point| {
             let point = point.wrapping_sub(place);
             ((point >> 32) as u32, (point & !PLACE) as usize)
@@ -60,10 +73,11 @@ impl Points {
 
     /// The point that comes first after any of these places, of those nearest to theirs; `None` if there are none.
     pub(super) fn nearest(&self, places: impl Iterator<Item = u64>) -> Option<usize> {
-        let first = self.sorted.first()?;
+        let all = self.all();
+        let first = all.first()?;
         let far = |place: u64| {
             let place = place & PLACE;
-            let point = self.sorted.get(self.next(place)).unwrap_or(first);
+            let point = all.get(self.next(place)).unwrap_or(first);
             // The upper half is how far it is, the lower half is still whose.
             point.wrapping_sub(place)
         };
@@ -74,34 +88,52 @@ impl Points {
     /// Where the first point at this place or behind it stands; the end if there is none before the circle closes.
     fn next(&self, place: u64) -> usize {
         let start = self.starts[(place >> self.shift) as usize] as usize;
-        let before = self.sorted[start..].iter();
-        start + before.take_while(|&&point| point < place).count()
+        let ahead = &self.sorted[start..];
+        let before = |near: &[u64; AHEAD]| near.iter().filter(|&&point| point < place).count();
+        let before = ahead.first_chunk().map_or(AHEAD, before);
+        if before < AHEAD {
+            return start + before;
+        }
+        start + ahead.iter().take_while(|&&point| point < place).count()
     }
 }
 
-fn starts(sorted: &[u64], bits: u32) -> Box<[u32]> {
-    let mut starts = Vec::with_capacity(1 << bits);
-    let mut next = 0;
-    for bucket in 0..1u64 << bits {
-        let first = bucket << (64 - bits);
-        while sorted.get(next).is_some_and(|&point| point < first) {
-            next += 1;
-        }
-        starts.push(next as u32);
+/// Sorts `count` points, which are told twice. Hashes spread evenly, so that next to nothing is left to sort once each point
+/// is among those of its uppermost bits.
+fn sorted<P: Iterator<Item = u64>>(points: impl Fn() -> P, count: u64) -> Points {
+    let bits = count.max(2 << IN_BUCKET).ilog2() - IN_BUCKET;
+    let shift = 64 - bits;
+    let bucket = |point: u64| (point >> shift) as usize;
+    let mut ends = vec![0u32; 1 << bits];
+    points().for_each(|point| ends[bucket(point)] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        sum += *end;
+        *end = sum;
     }
-    starts.into()
+    let mut sorted = vec![u64::MAX; count as usize + AHEAD];
+    points().for_each(|point| {
+        let end = &mut ends[bucket(point)];
+        *end -= 1;
+        sorted[*end as usize] = point;
+    });
+    // Taken down to where they begin.
+    let starts = ends;
+    let behind = starts.iter().skip(1).copied().chain([sum]);
+    for (start, end) in starts.iter().zip(behind) {
+        sorted[*start as usize..end as usize].sort_unstable();
+    }
+    Points {
+        sorted: sorted.into(),
+        starts: starts.into(),
+        shift,
+    }
 }
 
-/// So many places of an endpoint, two of one hash: fewer are the first ones of more.
-fn places(name: u64, count: u64) -> impl Iterator<Item = u64> {
-    (0..count).map(move |number| {
-        let place = mix(name ^ mix(number / 2));
-        if number % 2 == 0 {
-            place & PLACE
-        } else {
-            place << 32
-        }
-    })
+/// The places of an endpoint, two of one hash: fewer are the first ones of more.
+fn places(name: u64, salts: &[u64]) -> impl Iterator<Item = u64> {
+    let hashes = salts.iter().map(move |salt| mix(name ^ salt));
+    hashes.flat_map(|hash| [hash & PLACE, hash << 32])
 }
 
 #[cfg(test)]
@@ -116,12 +148,12 @@ mod tests {
         fn the_next_one_is_found_from_anywhere(count in 1usize..50, place: u64) {
             let endpoints: Vec<_> = names(count).into_iter().map(|name| (name, 1)).collect();
             let points = Points::by_weight(&endpoints, 5);
-            prop_assert!(points.sorted.is_sorted());
+            prop_assert!(points.all().is_sorted());
             let found: Vec<_> = points.onwards(place).collect();
             prop_assert_eq!(found.len(), count * 5);
             prop_assert!(found.is_sorted_by_key(|(far, _)| *far));
             let far = |point: &u64| ((point & PLACE).wrapping_sub(place & PLACE) >> 32) as u32;
-            prop_assert_eq!(Some(found[0].0), points.sorted.iter().map(far).min());
+            prop_assert_eq!(Some(found[0].0), points.all().iter().map(far).min());
             prop_assert_eq!(points.nearest([place].into_iter()), Some(found[0].1));
         }
     }

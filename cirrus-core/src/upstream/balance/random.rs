@@ -47,9 +47,11 @@ impl Random {
         if self.places.is_empty() {
             return None;
         }
-        let index = chance::below(self.places.len());
+        // The upper half of the product is the place, the lower half says how far into it.
+        let product = u128::from(chance::bits()) * self.places.len() as u128;
+        let index = (product >> 64) as usize;
         let (other, own) = self.places[index];
-        let is_own = other as usize == index || (chance::bits() as u32) < own;
+        let is_own = (product as u64 >> 32) < u64::from(own);
         Some(if is_own { index } else { other as usize })
     }
 

@@ -4,13 +4,13 @@ use super::hash::mix;
 use super::points::Points;
 
 /// Points of an endpoint, and with more endpoints than `MANY`.
-const POINTS: u64 = 64;
-const FEW_POINTS: u64 = 8;
+const POINTS: u64 = 160;
+const FEW_POINTS: u64 = 16;
 const MANY: usize = 1024;
 
-/// Places on the circle that a key has. The more, the more even the shares: with this many and one point each, an
-/// endpoint's share is off by a fifth, and with more points by as much over the root of their number.
-const PROBES: u64 = 16;
+/// Places on the circle that a key has. With `k` of them and `p` points each, an endpoint's share is off by 1 over the root
+/// of `(2k - 1)p`: a place more is a look more for every choice, a point more is one more to sort for every update.
+const PROBES: u64 = 5;
 
 /// Points that are looked at from each of a key's places, at most: it takes weights that are very far apart, or endpoints of
 /// which nearly all are out, to come so far.

@@ -29,9 +29,13 @@ impl Ring {
 
     /// The first one from the key's place on that may be asked; `None` if none may.
     pub(crate) fn pick(&self, key: u64, may: &impl Fn(usize) -> bool) -> Option<usize> {
-        let mut last = usize::MAX;
+        let own = self.0.nearest([key].into_iter())?;
+        if may(own) {
+            return Some(own);
+        }
+        let mut last = own;
         let next = self.0.onwards(key).map(|(_, index)| index);
-        // The same one mostly has several points in a row's neighbourhood; asking once is enough.
+        // The same one may have several points in a row; asking once is enough.
         next.filter(|&index| std::mem::replace(&mut last, index) != index)
             .find(|&index| may(index))
     }

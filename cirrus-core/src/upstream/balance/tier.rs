@@ -20,6 +20,7 @@ pub(super) struct Tier {
     places: Box<[u32]>,
     weights: Box<[u16]>,
     weight: u64,
+    /// Empty where nobody asks for them.
     loads: Box<[Arc<Load>]>,
     method: Method,
     bound: Option<Bound>,
@@ -58,7 +59,7 @@ impl Tier {
         Self {
             places: places.into(),
             weight: weights.iter().map(|&one| u64::from(one)).sum(),
-            loads: members.iter().map(|one| Arc::clone(&one.load)).collect(),
+            loads: loads(plan, &members),
             method: Method::of(plan, &weights, &names),
             weights,
             bound: bound.map(|percent| Bound {
@@ -99,10 +100,7 @@ impl Tier {
             Method::RoundRobin(policy) => policy.pick(may),
             Method::Random(policy) => policy.pick(may),
             Method::LeastRequests(policy) => policy.pick(may, for_weight),
-            Method::PeakEwma(policy) => {
-                let now = Instant::now();
-                policy.pick(may, |member| self.loads[member].cost(now))
-            }
+            Method::PeakEwma(policy) => policy.pick(may, |member| self.loads[member].cost()),
             Method::LeastConnections(policy) => policy.pick(may, in_flight),
             Method::Ring(policy) => policy.pick(key(), may),
             Method::Maglev(policy) => policy.pick(key(), may),
@@ -118,7 +116,7 @@ impl Tier {
     /// Whether the endpoint at this place takes a request while its share grows.
     pub(super) fn takes(&self, place: usize, time: Duration) -> bool {
         match self.places.binary_search(&(place as u32)) {
-            Ok(member) => self.loads[member].takes(time),
+            Ok(member) => self.loads.get(member).is_none_or(|load| load.takes(time)),
             Err(_) => true,
         }
     }
@@ -136,5 +134,13 @@ impl Tier {
         self.up.store(up, Ordering::Relaxed);
         self.counted.store(now, Ordering::Relaxed);
         up
+    }
+}
+
+fn loads(plan: &Plan, members: &[&Member]) -> Box<[Arc<Load>]> {
+    if plan.counts() || plan.slow_start.is_some() {
+        members.iter().map(|one| Arc::clone(&one.load)).collect()
+    } else {
+        [].into()
     }
 }
