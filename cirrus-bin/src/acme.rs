@@ -28,6 +28,7 @@ pub(crate) fn provider(config: &AcmeConfig) -> Result<Acme, BoxError> {
     let mut builder = Acme::builder(store)
         .contact(config.contact.iter().cloned())
         .capacity(config.memory as usize)
+        .challenge(challenge(config.challenge, solver.as_ref())?)
         .renewal(renewal);
     for one in &config.authority {
         builder = builder.authority(authority(one)?);

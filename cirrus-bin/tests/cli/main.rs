@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cache_rules;
+mod cert;
 mod check;
 mod consul;
 mod demo;

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::downstream::{
+    CertDone, CertError, CertProvider, CertReport, CertTask, Certificate, Hello, Lookup,
+    ManageError, ServerName,
+};
 use cirrus_core::{BoxError, Clock, SystemClock, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::sign::CertifiedKey;
@@ -17,10 +20,11 @@ use super::account::Member;
 use super::challenge;
 use super::error::IssueError;
 use super::http::Http;
+use super::manage::Seen;
 use super::on_demand::OnDemand;
 use super::orders::{Haste, Orders};
 use super::served::Served;
-use super::settings::{Authority, Renewal, Wanted};
+use super::settings::{Authority, Challenge, Renewal, Wanted};
 use super::state::State;
 use super::store::{CertStore, Slot};
 
@@ -34,7 +38,7 @@ use super::store::{CertStore, Slot};
 /// **Failure.** What is served goes on being served, whatever fails. Names are tried again after pauses that double from
 /// a minute to a day.
 #[derive(Clone)]
-pub struct Acme(Arc<Inner>);
+pub struct Acme(pub(super) Arc<Inner>);
 
 /// Takes the parts of an [`Acme`].
 #[must_use]
@@ -44,6 +48,7 @@ pub struct AcmeBuilder {
     contact: Vec<String>,
     wanted: Vec<Wanted>,
     on_demand: Option<OnDemand>,
+    challenge: Challenge,
     renewal: Renewal,
     capacity: usize,
     clock: Arc<dyn Clock>,
@@ -69,21 +74,24 @@ pub struct CertStatus {
     pub last_error: Option<String>,
 }
 
-struct Inner {
-    store: Arc<dyn CertStore>,
-    served: Arc<Served>,
-    orders: Orders,
-    wanted: Vec<Arc<Wanted>>,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn CertStore>,
+    pub(super) served: Arc<Served>,
+    pub(super) orders: Orders,
+    pub(super) wanted: Vec<Arc<Wanted>>,
     /// By every name in them.
     routes: HashMap<String, Arc<str>>,
     on_demand: Option<OnDemand>,
     /// Names that are asked for, and whoever looks after them.
-    asks: mpsc::Sender<Arc<Wanted>>,
+    pub(super) asks: mpsc::Sender<Arc<Wanted>>,
     asked: Mutex<Option<mpsc::Receiver<Arc<Wanted>>>>,
     /// Changes whenever something was obtained, or was not.
     news: watch::Sender<u64>,
     /// Reading answers to challenges, which anybody may ask for.
     answering: Semaphore,
+    /// How control is shown over names that an operator has ordered.
+    pub(super) challenge: Challenge,
+    pub(super) seen: Seen,
 }
 
 /// Who is visited when.
@@ -129,6 +137,12 @@ impl AcmeBuilder {
     /// Obtains certificates for names when they are first asked for.
     pub fn on_demand(mut self, on_demand: OnDemand) -> Self {
         self.on_demand = Some(on_demand);
+        self
+    }
+
+    /// Shows control like this over names that nobody has written down and an operator orders. By default by HTTP-01.
+    pub fn challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = challenge;
         self
     }
 
@@ -183,6 +197,8 @@ impl AcmeBuilder {
             asked: Mutex::new(Some(asked)),
             news: watch::Sender::new(0),
             answering: Semaphore::new(MAX_ANSWERS),
+            challenge: self.challenge,
+            seen: Seen::default(),
         })))
     }
 }
@@ -221,6 +237,7 @@ impl Acme {
             contact: Vec::new(),
             wanted: Vec::new(),
             on_demand: None,
+            challenge: Challenge::default(),
             renewal: Renewal::default(),
             capacity: 10_000,
             clock: Arc::new(SystemClock),
@@ -244,17 +261,7 @@ impl Acme {
     ///
     /// Why there is none.
     pub async fn obtain(&self, wanted: &Wanted) -> Result<(), IssueError> {
-        for _ in 0..PATIENCE {
-            let visited = self.0.orders.visit(wanted, Haste::Now).await;
-            if let Some(error) = visited.failure {
-                return Err(error);
-            }
-            if visited.is_new {
-                return Ok(());
-            }
-            sleep(TURN).await;
-        }
-        Err(IssueError::Busy("this name"))
+        self.0.obtain(wanted).await
     }
 
     /// How every certificate is doing that is wanted or stored.
@@ -320,11 +327,33 @@ impl CertProvider for Acme {
             .inspect_err(|error| tracing::error!(%name, %error, "no answer to TLS-ALPN-01"))
             .ok()
     }
+
+    fn reports(&self) -> Vec<CertReport> {
+        self.0.all_reports()
+    }
+
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        self.0.perform(task).await
+    }
 }
 
 // === impl Inner ===
 
 impl Inner {
+    pub(super) async fn obtain(&self, wanted: &Wanted) -> Result<(), IssueError> {
+        for _ in 0..PATIENCE {
+            let visited = self.orders.visit(wanted, Haste::Now).await;
+            if let Some(error) = visited.failure {
+                return Err(error);
+            }
+            if visited.is_new {
+                return Ok(());
+            }
+            sleep(TURN).await;
+        }
+        Err(IssueError::Busy("this name"))
+    }
+
     fn find(&self, name: &ServerName) -> Lookup {
         let ids = self.ids(name);
         for id in ids.iter().flatten() {
@@ -359,7 +388,7 @@ impl Inner {
     }
 
     /// The one that covers `name`.
-    fn wanted_by(&self, name: &str) -> Option<Arc<Wanted>> {
+    pub(super) fn wanted_by(&self, name: &str) -> Option<Arc<Wanted>> {
         let parent = name
             .split_once('.')
             .map(|(_, parent)| format!("*.{parent}"));
@@ -495,6 +524,7 @@ impl Inner {
 
     async fn visit(&self, wanted: Arc<Wanted>) -> (Arc<Wanted>, Timestamp) {
         let visited = self.orders.visit(&wanted, Haste::WhenDue).await;
+        self.note(&wanted).await;
         self.news.send_modify(|news| *news += 1);
         (wanted, visited.again)
     }
