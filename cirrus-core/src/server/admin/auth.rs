@@ -58,7 +58,7 @@ impl Auth {
         let is_needed = changes || (!self.is_local && !action.is_health());
         let is_trusted = self.is_open && self.is_local && !action.is_secret();
         match owner {
-            None if is_needed && !is_trusted => return Err(self.refusal()),
+            None if is_needed && !is_trusted => return Err(self.refusal(action)),
             _ => {}
         }
         if changes && matches!(action, Action::Number(_)) {
@@ -92,7 +92,13 @@ impl Auth {
         })
     }
 
-    fn refusal(&self) -> Problem {
+    fn refusal(&self, action: Action) -> Problem {
+        if self.tokens.is_empty() && action.is_secret() {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "this needs a token, even where `open = true`: give `[admin] tokens = { NAME = \"sha256:…\" }` instead",
+            );
+        }
         if self.tokens.is_empty() {
             return Problem::new(
                 StatusCode::FORBIDDEN,
