@@ -28,8 +28,11 @@ pub(crate) fn provider(config: &AcmeConfig) -> Result<Acme, BoxError> {
     let mut builder = Acme::builder(store)
         .contact(config.contact.iter().cloned())
         .capacity(config.memory as usize)
-        .challenge(challenge(config.challenge, solver.as_ref())?)
         .renewal(renewal);
+    // Only what an operator orders by hand needs it.
+    if let Ok(challenge) = challenge(config.challenge, solver.as_ref()) {
+        builder = builder.challenge(challenge);
+    }
     for one in &config.authority {
         builder = builder.authority(authority(one)?);
     }

@@ -4,6 +4,8 @@
 
 mod cache_rules;
 mod cert;
+#[cfg(feature = "redis")]
+mod cert_cluster;
 mod check;
 mod consul;
 mod demo;

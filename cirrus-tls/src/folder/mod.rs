@@ -2,6 +2,7 @@
 
 mod index;
 mod pairs;
+mod rivals;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -147,8 +147,7 @@ async fn the_authority_says_when_to_renew() {
         .get("*", move |_| {
             let at = Timestamp::from_secs(window.load(Ordering::SeqCst));
             let end = at.after(Duration::from_secs(3600));
-            let window =
-                json!({"suggestedWindow": {"start": at.to_string(), "end": end.to_string()}});
+            let window = json!({"suggestedWindow": {"start": rfc3339(at), "end": rfc3339(end)}});
             reply(window.to_string()).with("retry-after", "21600")
         })
         .run()
@@ -247,6 +246,14 @@ async fn on_demand_for_names_that_somebody_allows() {
         "{loaded:?}"
     );
     edge.shutdown().await;
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.as_secs()).unwrap();
+    let at = x509_parser::time::ASN1Time::from_timestamp(seconds).unwrap();
+    let at = at.to_datetime();
+    let (hour, minute, second) = at.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", at.date())
 }
 
 /// What the JWS of a request says.
