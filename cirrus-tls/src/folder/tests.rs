@@ -48,7 +48,7 @@ fn the_longest_valid_wins() {
     put(&directory, "a", &long);
     put(&directory, "b", &short);
     folder.reload();
-    assert_eq!(found(&folder, "shop.example"), Some(long.der));
+    assert_eq!(found(&folder, "shop.example"), Some(long.der.clone()));
     assert_eq!(
         report(&folder),
         ["b.pem: a.pem is for `shop.example` too and ends later: this one is not served for it"]
