@@ -73,11 +73,11 @@ impl Pairs {
         for pair in self.pairs.values_mut() {
             pair.check_dates(now);
         }
-        self.compare(directory);
+        self.compare(directory, now);
     }
 
-    fn compare(&mut self, directory: &Path) {
-        let rivals = rivals(directory, self.served());
+    fn compare(&mut self, directory: &Path, now: Timestamp) {
+        let rivals = rivals(directory, self.served(), now);
         for problem in rivals.iter().filter(|one| !self.rivals.contains(one)) {
             tracing::warn!(%problem, "two certificates for one name");
         }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use cirrus_core::Timestamp;
+
 use super::Problem;
 use crate::pem::Loaded;
 
@@ -13,10 +15,14 @@ const DEFAULT: &str = "default";
 pub(super) fn rivals<'a>(
     directory: &Path,
     pairs: impl Iterator<Item = (&'a str, &'a Loaded)>,
+    now: Timestamp,
 ) -> Vec<Problem> {
     let mut best: HashMap<(&str, bool), (&str, &Loaded)> = HashMap::new();
     let mut beaten: Vec<(&str, &str, &str)> = Vec::new();
-    for (stem, loaded) in pairs.filter(|(stem, _)| *stem != DEFAULT) {
+    // One that is not valid yet, or no more, stands in nobody's way.
+    let compete =
+        |(stem, loaded): &(&str, &Loaded)| *stem != DEFAULT && loaded.lapse(now).is_none();
+    for (stem, loaded) in pairs.filter(compete) {
         let certificate = &loaded.certificate;
         for name in &*certificate.names {
             let kind = (&**name, certificate.is_elliptic());
