@@ -1,5 +1,7 @@
 //! Certificates from a real authority: Pebble, with edges that answer its challenges.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[cfg(feature = "redis")]
 mod cluster;
 mod dns;

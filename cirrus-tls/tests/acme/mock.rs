@@ -50,7 +50,7 @@ impl Busy {
             .get("/account", |asked| {
                 let location = format!("http://{}/account/1", asked.header("host"));
                 let made = reply(r#"{"status":"valid"}"#).with_status(201);
-                made.with("location", &*location)
+                made.with("location", &location)
                     .with("replay-nonce", "nonce")
             })
             .get("/order", move |asked| {
