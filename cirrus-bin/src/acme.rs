@@ -29,6 +29,10 @@ pub(crate) fn provider(config: &AcmeConfig) -> Result<Acme, BoxError> {
         .contact(config.contact.iter().cloned())
         .capacity(config.memory as usize)
         .renewal(renewal);
+    // Only what an operator orders by hand needs it.
+    if let Ok(challenge) = challenge(config.challenge, solver.as_ref()) {
+        builder = builder.challenge(challenge);
+    }
     for one in &config.authority {
         builder = builder.authority(authority(one)?);
     }

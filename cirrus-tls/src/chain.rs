@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
-use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::downstream::{
+    CertDone, CertError, CertProvider, CertReport, CertTask, Certificate, Hello, Lookup,
+    ManageError, ServerName,
+};
 use rustls::sign::CertifiedKey;
 
 /// Asks one provider after the other.
@@ -100,6 +103,24 @@ impl CertProvider for Chain {
         }
         None
     }
+
+    fn reports(&self) -> Vec<CertReport> {
+        let all = self.0.iter();
+        all.flat_map(|provider| provider.reports()).collect()
+    }
+
+    /// By the first that can: one that does not know the certificate leaves it to the next.
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        let mut last = ManageError::Unsupported;
+        for provider in &self.0 {
+            match provider.manage(task).await {
+                Err(ManageError::Unsupported) => {}
+                Err(unknown @ ManageError::Unknown(_)) => last = unknown,
+                settled => return settled,
+            }
+        }
+        Err(last)
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +192,40 @@ mod tests {
             .maintain()
             .await;
         assert_eq!(count.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn tasks_are_left_to_who_can() {
+        struct Able(Result<(), ManageError>);
+
+        #[async_trait]
+        impl CertProvider for Able {
+            fn lookup(&self, _: &Hello<'_>) -> Lookup {
+                Lookup::Unknown
+            }
+
+            async fn load(&self, name: &ServerName) -> Result<Arc<Certificate>, CertError> {
+                Err(CertError::NotFound(name.clone()))
+            }
+
+            async fn manage(&self, _: &CertTask) -> Result<CertDone, ManageError> {
+                match &self.0 {
+                    Ok(()) => Ok(CertDone::new(CertReport::new("done", "test"))),
+                    Err(_) => Err(ManageError::Unknown("a".into())),
+                }
+            }
+        }
+
+        let task = CertTask::Renew("a".into());
+        let not_mine = || Able(Err(ManageError::Unsupported));
+        let chain = Chain::default().then(fixed("a.example"));
+        let error = chain.manage(&task).await.unwrap_err();
+        assert!(matches!(error, ManageError::Unsupported), "{error}");
+        let chain = chain.then(not_mine());
+        let error = chain.manage(&task).await.unwrap_err();
+        assert!(matches!(error, ManageError::Unknown(_)), "{error}");
+        let done = chain.then(Able(Ok(()))).manage(&task).await.unwrap();
+        assert_eq!(done.report.name, "done");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::downstream::{
+    CertError, CertProvider, CertReport, Certificate, Hello, Lookup, ServerName,
+};
 use cirrus_core::{Clock, SystemClock};
 
 use crate::pem::{Loaded, PemError};
@@ -49,6 +51,11 @@ impl CertProvider for Fixed {
             Lookup::Found(certificate) => Ok(certificate),
             Lookup::Cold(_) | Lookup::Unknown => Err(CertError::NotFound(name.clone())),
         }
+    }
+
+    fn reports(&self) -> Vec<CertReport> {
+        let name = self.0.names.first().map_or("", |name| name);
+        vec![CertReport::new(name, "fixed").of(&self.0)]
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the program can be asked to do; a file for each command.
 
+mod cert;
 mod check;
 mod completions;
 mod demo;
@@ -31,10 +32,11 @@ Examples:
   cirrus run --config cirrus.toml              serve what a file says
   cirrus explain --config cirrus.toml URL      tell what it makes of a request
   cirrus purge https://shop.example/page       remove a page from the cache
+  cirrus cert list                             how certificates are doing
 
 Environment:
   CIRRUS_LOG   what is logged to standard error, such as `debug` or `info,cirrus_core=debug` [default: info]
-  CIRRUS_TOKEN the token for an edge's admin listener: `purge`, `prefetch`
+  CIRRUS_TOKEN the token for an edge's admin listener: `purge`, `prefetch`, `cert`
   NO_COLOR     no colours, even on a terminal"
 )]
 pub(crate) struct Cli {
@@ -51,6 +53,7 @@ enum Command {
     Explain(explain::Explain),
     Purge(purge::Purge),
     Prefetch(prefetch::Prefetch),
+    Cert(cert::Cert),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Version(version::Version),
@@ -73,6 +76,7 @@ impl Cli {
             Command::Explain(command) => command.run(),
             Command::Purge(command) => command.run(),
             Command::Prefetch(command) => command.run(),
+            Command::Cert(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Version(command) => command.run(),

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cache_rules;
+mod cert;
+#[cfg(feature = "redis")]
+mod cert_cluster;
 mod check;
 mod consul;
 mod demo;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
+use super::manage::{CertDone, CertReport, CertTask, ManageError};
 use crate::clock::Timestamp;
 
 /// Supplies server certificates.
@@ -40,6 +41,18 @@ pub trait CertProvider: Send + Sync + 'static {
         let _ = name;
         None
     }
+
+    /// How the certificates are doing that are in memory or wanted; asked for with each scrape of metrics, so without I/O.
+    /// By default nothing is told.
+    fn reports(&self) -> Vec<CertReport> {
+        Vec::new()
+    }
+
+    /// Does what an operator wants; that may take minutes. By default nothing is done.
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        let _ = task;
+        Err(ManageError::Unsupported)
+    }
 }
 
 #[async_trait]
@@ -62,6 +75,14 @@ impl<P: CertProvider + ?Sized> CertProvider for Arc<P> {
 
     async fn alpn_challenge(&self, name: &ServerName) -> Option<Arc<CertifiedKey>> {
         (**self).alpn_challenge(name).await
+    }
+
+    fn reports(&self) -> Vec<CertReport> {
+        (**self).reports()
+    }
+
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        (**self).manage(task).await
     }
 }
 

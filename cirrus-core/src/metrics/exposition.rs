@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::cells::{BOUNDS, Cells, Counter, Durations};
+use super::certificates::Certificates;
 use super::health::Health;
 use super::names::{self, Metric};
 use crate::cache::CacheOutcome;
@@ -46,6 +47,7 @@ struct Snapshot {
     retries: Vec<(&'static str, u64)>,
     purges: Vec<(&'static str, u64)>,
     health: Health,
+    certificates: Certificates,
 }
 
 /// How many durations there were in all, and in each bucket.
@@ -98,6 +100,7 @@ impl Snapshot {
             retries: retries(state),
             purges: purges(state),
             health: Health::take(engine),
+            certificates: Certificates::take(engine),
             durations: vec![
                 durations(names::DURATION, state, |cells| &cells.durations),
                 durations(names::UPSTREAM_DURATION, state, |cells| {
@@ -356,6 +359,7 @@ impl Collector for Scrape {
         }
         self.clusters(&mut encoder)?;
         snapshot.health.encode(&mut encoder)?;
+        snapshot.certificates.encode(&mut encoder)?;
         for Histogram {
             metric,
             sum,

@@ -1,6 +1,7 @@
 //! What operators can count. Every name is in one list (`names`); each worker has counters of its own, summed when scraped.
 
 mod cells;
+mod certificates;
 mod exposition;
 mod health;
 pub mod names;

@@ -41,6 +41,10 @@ metrics! {
     HANDSHAKE_FAILURES = "cirrus_tls_handshake_failures", "TLS handshakes that failed.";
     HANDSHAKES_OPEN = "cirrus_tls_handshakes_open", "TLS handshakes that have begun and not ended.";
     HANDSHAKES_REFUSED = "cirrus_tls_handshakes_refused", "Connections closed at once because limits.handshakes was reached.";
+    CERT_DAYS = "cirrus_certificate_expiry_days", "Days until a certificate ends, less than 0 afterwards, by name and source; of the 500 that end first.";
+    CERT_FAILURES = "cirrus_certificate_failures", "Failures in a row to obtain a certificate, by name; of at most 500, those that fail first.";
+    CERT_ATTEMPTED = "cirrus_certificate_last_attempt_timestamp_seconds", "When somebody last tried to obtain a certificate, by name; of the same.";
+    CERT_MISSING = "cirrus_certificates_missing", "Certificates that are wanted and were never obtained.";
     CONNECTS = "cirrus_upstream_connects", "Connections opened to origins, failed ones included.";
     CONNECT_FAILURES = "cirrus_upstream_connect_failures", "Connections to origins that could not be opened.";
     POOL_HITS = "cirrus_upstream_pool_hits", "Requests sent on a pooled connection.";

@@ -9,11 +9,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::account::Member;
 use super::http::Http;
+use super::manage::Seen;
 use super::on_demand::OnDemand;
 use super::orders::Orders;
 use super::provider::{Acme, Inner};
 use super::served::Served;
-use super::settings::{Authority, Renewal, Wanted};
+use super::settings::{Authority, Challenge, Renewal, Wanted};
 use super::store::CertStore;
 
 /// Takes the parts of an [`Acme`].
@@ -24,6 +25,7 @@ pub struct AcmeBuilder {
     contact: Vec<String>,
     wanted: Vec<Wanted>,
     on_demand: Option<OnDemand>,
+    challenge: Challenge,
     renewal: Renewal,
     capacity: usize,
     clock: Arc<dyn Clock>,
@@ -45,6 +47,7 @@ impl AcmeBuilder {
             contact: Vec::new(),
             wanted: Vec::new(),
             on_demand: None,
+            challenge: Challenge::default(),
             renewal: Renewal::default(),
             capacity: 10_000,
             clock: Arc::new(SystemClock),
@@ -74,6 +77,12 @@ impl AcmeBuilder {
     /// Obtains certificates for names when they are first asked for.
     pub fn on_demand(mut self, on_demand: OnDemand) -> Self {
         self.on_demand = Some(on_demand);
+        self
+    }
+
+    /// Shows control like this over names that nobody has written down and an operator orders. By default by HTTP-01.
+    pub fn challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = challenge;
         self
     }
 
@@ -128,6 +137,8 @@ impl AcmeBuilder {
             asked: Mutex::new(Some(asked)),
             news: watch::Sender::new(0),
             answering: Semaphore::new(MAX_ANSWERS),
+            challenge: self.challenge,
+            seen: Seen::default(),
         }))
     }
 }

@@ -24,6 +24,7 @@ mod challenge;
 mod dns;
 mod error;
 mod http;
+mod manage;
 mod on_demand;
 mod order;
 mod orders;

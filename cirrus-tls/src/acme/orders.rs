@@ -47,7 +47,7 @@ pub(super) struct Visited {
 }
 
 /// A node that dies is taken over after this; while it lives, it says so three times as often.
-const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 
 /// When somebody else has the lease, or the store does not answer.
 pub(super) const SOON: Duration = Duration::from_secs(5);

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::downstream::{
+    CertDone, CertError, CertProvider, CertReport, CertTask, Certificate, Hello, Lookup,
+    ManageError, ServerName,
+};
 use cirrus_core::{BoxError, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::sign::CertifiedKey;
@@ -17,10 +20,11 @@ use super::agenda::Agenda;
 use super::builder::AcmeBuilder;
 use super::challenge;
 use super::error::IssueError;
+use super::manage::Seen;
 use super::on_demand::OnDemand;
 use super::orders::{Haste, Orders, SOON};
 use super::served::Served;
-use super::settings::Wanted;
+use super::settings::{Challenge, Wanted};
 use super::state::State;
 use super::store::{CertStore, Slot};
 
@@ -34,7 +38,7 @@ use super::store::{CertStore, Slot};
 /// **Failure.** What is served goes on being served, whatever fails. Names are tried again after pauses that double from
 /// a minute to a day.
 #[derive(Clone)]
-pub struct Acme(Arc<Inner>);
+pub struct Acme(pub(super) Arc<Inner>);
 
 /// How one certificate is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,9 @@ pub(super) struct Inner {
     pub(super) news: watch::Sender<u64>,
     /// Reading answers to challenges, which anybody may ask for.
     pub(super) answering: Semaphore,
+    /// How control is shown over names that an operator has ordered.
+    pub(super) challenge: Challenge,
+    pub(super) seen: Seen,
 }
 
 /// How often somebody else's lease is waited for who wants a certificate now, and how long between.
@@ -109,17 +116,7 @@ impl Acme {
     ///
     /// Why there is none.
     pub async fn obtain(&self, wanted: &Wanted) -> Result<(), IssueError> {
-        for _ in 0..PATIENCE {
-            let visited = self.0.orders.visit(wanted, Haste::Now).await;
-            if let Some(error) = visited.failure {
-                return Err(error);
-            }
-            if visited.is_new {
-                return Ok(());
-            }
-            sleep(TURN).await;
-        }
-        Err(IssueError::Busy("this name"))
+        self.0.obtain(wanted).await
     }
 
     /// How every certificate is doing that is wanted or stored.
@@ -185,11 +182,33 @@ impl CertProvider for Acme {
             .inspect_err(|error| tracing::error!(%name, %error, "no answer to TLS-ALPN-01"))
             .ok()
     }
+
+    fn reports(&self) -> Vec<CertReport> {
+        self.0.all_reports()
+    }
+
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        self.0.perform(task).await
+    }
 }
 
 // === impl Inner ===
 
 impl Inner {
+    pub(super) async fn obtain(&self, wanted: &Wanted) -> Result<(), IssueError> {
+        for _ in 0..PATIENCE {
+            let visited = self.orders.visit(wanted, Haste::Now).await;
+            if let Some(error) = visited.failure {
+                return Err(error);
+            }
+            if visited.is_new {
+                return Ok(());
+            }
+            sleep(TURN).await;
+        }
+        Err(IssueError::Busy("this name"))
+    }
+
     fn find(&self, name: &ServerName) -> Lookup {
         let ids = self.ids(name);
         for id in ids.iter().flatten() {
@@ -224,7 +243,7 @@ impl Inner {
     }
 
     /// The one that covers `name`.
-    fn wanted_by(&self, name: &str) -> Option<Arc<Wanted>> {
+    pub(super) fn wanted_by(&self, name: &str) -> Option<Arc<Wanted>> {
         let parent = name
             .split_once('.')
             .map(|(_, parent)| format!("*.{parent}"));
@@ -348,9 +367,13 @@ impl Inner {
     /// When it is visited again, unless its turn comes when somebody asks for it.
     async fn visit(&self, wanted: Arc<Wanted>) -> (Arc<Wanted>, Option<Timestamp>) {
         let visited = self.orders.visit(&wanted, Haste::WhenDue).await;
+        let is_looked_after = self.is_looked_after(wanted.id());
+        if is_looked_after {
+            self.note(&wanted).await;
+        }
         self.news.send_modify(|news| *news += 1);
         let is_soon = visited.again <= self.orders.clock.now().after(SOON);
-        let is_kept = is_soon || self.is_looked_after(wanted.id());
+        let is_kept = is_soon || is_looked_after;
         (wanted, is_kept.then_some(visited.again))
     }
 
@@ -412,6 +435,12 @@ mod tests {
         for (wanted, again) in [(written, true), (Wanted::new(["a.shop.example"]), false)] {
             let (_, next) = acme.0.visit(Arc::new(wanted)).await;
             assert_eq!(next.is_some(), again);
+        }
+        let reports = acme.reports();
+        let told: Vec<_> = reports.iter().map(|report| &report.name).collect();
+        assert_eq!(told, ["shop.example"]);
+        for (wanted, is_seen) in [("shop.example", true), ("a.shop.example", false)] {
+            assert_eq!(acme.0.seen.has(wanted), is_seen, "{wanted}");
         }
     }
 }

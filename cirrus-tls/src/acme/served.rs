@@ -39,6 +39,21 @@ impl Served {
         kept.certificate.covers(name).then_some(kept)
     }
 
+    /// What is in memory.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Arc<str>, Arc<Certificate>)> {
+        self.shelf.all()
+    }
+
+    /// What is in memory for `id`; that does not count as use.
+    pub(super) fn peek(&self, id: &str) -> Option<Arc<Certificate>> {
+        self.shelf.peek(id)
+    }
+
+    /// The store has it no more.
+    pub(super) fn forget(&self, id: &str) {
+        self.shelf.remove(id);
+    }
+
     /// Whether the store may have it.
     pub(super) fn may_have(&self, id: &str) -> bool {
         let known = self.known.load();

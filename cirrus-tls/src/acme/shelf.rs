@@ -82,6 +82,22 @@ impl Shelf {
             .collect()
     }
 
+    /// All of them; that does not count as use.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Arc<str>, Arc<Certificate>)> {
+        self.parts.iter().flat_map(|part| {
+            let part = part.load();
+            let kept = part.iter();
+            kept.map(|(id, kept)| (Arc::clone(id), Arc::clone(&kept.certificate)))
+                .collect::<Vec<_>>()
+        })
+    }
+
+    /// One of them; that does not count as use.
+    pub(super) fn peek(&self, id: &str) -> Option<Arc<Certificate>> {
+        let part = self.part(id).load();
+        Some(Arc::clone(&part.get(id)?.certificate))
+    }
+
     fn part(&self, id: &str) -> &ArcSwap<Part> {
         // The remainder is less than the number of parts.
         let index = hash(id) % self.parts.len() as u64;

@@ -2,6 +2,7 @@
 
 mod index;
 mod pairs;
+mod rivals;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -13,7 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use cirrus_core::downstream::{CertError, CertProvider, Certificate, Hello, Lookup, ServerName};
+use cirrus_core::downstream::{
+    CertDone, CertError, CertProvider, CertReport, CertTask, Certificate, Hello, Lookup,
+    ManageError, ServerName,
+};
 use cirrus_core::{Clock, SystemClock};
 
 use index::Index;
@@ -50,6 +54,8 @@ struct Inner {
 #[derive(Default)]
 struct Served {
     index: Index,
+    /// By the files' names.
+    certificates: Vec<(String, Arc<Certificate>)>,
     problems: Vec<Problem>,
 }
 
@@ -159,6 +165,27 @@ impl CertProvider for Folder {
     async fn maintain(&self) {
         watch::run(&self.0).await;
     }
+
+    fn reports(&self) -> Vec<CertReport> {
+        let served = self.0.served.load();
+        let all = served.certificates.iter();
+        all.map(|(stem, one)| CertReport::new(stem, "directory").of(one))
+            .collect()
+    }
+
+    /// Only shows: files are changed by who owns them.
+    async fn manage(&self, task: &CertTask) -> Result<CertDone, ManageError> {
+        let CertTask::Show(name) = task else {
+            return Err(ManageError::Unsupported);
+        };
+        let served = self.0.served.load_full();
+        let found = served.certificates.iter().find(|(stem, one)| {
+            stem == name || one.names.iter().any(|covered| **covered == **name)
+        });
+        let (stem, one) = found.ok_or_else(|| ManageError::Unknown(name.clone()))?;
+        let report = CertReport::new(stem, "directory").of(one);
+        Ok(CertDone::new(report).with_chain(crate::pem::chain_pem(&one.key.cert)))
+    }
 }
 
 // === impl Inner ===
@@ -170,6 +197,10 @@ impl Inner {
         pairs.read(&self.path, self.clock.now());
         let served = Served {
             index: Index::new(pairs.served()),
+            certificates: pairs
+                .served()
+                .map(|(stem, loaded)| (stem.to_owned(), Arc::clone(&loaded.certificate)))
+                .collect(),
             problems: pairs.problems(),
         };
         self.served.store(Arc::new(served));

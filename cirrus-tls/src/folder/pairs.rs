@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use cirrus_core::Timestamp;
 
 use super::Problem;
+use super::rivals::rivals;
 use crate::pem::{Loaded, Warning};
 
 /// Every pair, by its files' name without the ending.
@@ -17,6 +18,8 @@ pub(super) struct Pairs {
     pairs: BTreeMap<String, Pair>,
     /// The directory itself cannot be read.
     unreadable: Option<Problem>,
+    /// Pairs that others are in the way of.
+    rivals: Vec<Problem>,
 }
 
 /// The last good state of a pair, and what has been wrong since.
@@ -70,6 +73,15 @@ impl Pairs {
         for pair in self.pairs.values_mut() {
             pair.check_dates(now);
         }
+        self.compare(directory, now);
+    }
+
+    fn compare(&mut self, directory: &Path, now: Timestamp) {
+        let rivals = rivals(directory, self.served(), now);
+        for problem in rivals.iter().filter(|one| !self.rivals.contains(one)) {
+            tracing::warn!(%problem, "two certificates for one name");
+        }
+        self.rivals = rivals;
     }
 
     /// What can be served, by the files' name.
@@ -85,6 +97,7 @@ impl Pairs {
             .iter()
             .cloned()
             .chain(self.pairs.values().flat_map(Pair::problems))
+            .chain(self.rivals.iter().cloned())
             .collect()
     }
 

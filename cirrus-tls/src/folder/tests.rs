@@ -48,7 +48,37 @@ fn the_longest_valid_wins() {
     put(&directory, "a", &long);
     put(&directory, "b", &short);
     folder.reload();
-    assert_eq!(found(&folder, "shop.example"), Some(long.der));
+    assert_eq!(found(&folder, "shop.example"), Some(long.der.clone()));
+    assert_eq!(
+        report(&folder),
+        ["b.pem: a.pem is for `shop.example` too and ends later: this one is not served for it"]
+    );
+    // A copy under another name does no harm, nor does a certificate for clients that name no host.
+    put(&directory, "b", &long);
+    put(&directory, "default", &short);
+    folder.reload();
+    assert_eq!(report(&folder), [""; 0]);
+}
+
+#[tokio::test]
+async fn tells_operators_what_there_is_but_gives_no_key_away() {
+    let (directory, folder, _) = folder();
+    let pair = certs::not_after(&["shop.example", "www.shop.example"], NOW.after(DAY));
+    put(&directory, "shop", &pair);
+    folder.reload();
+    let [report] = &folder.reports()[..] else {
+        panic!("one certificate");
+    };
+    assert_eq!((&*report.name, report.source), ("shop", "directory"));
+    assert_eq!(report.not_after, Some(NOW.after(DAY)));
+    let show = |name: &str| CertTask::Show(name.into());
+    let done = folder.manage(&show("www.shop.example")).await.unwrap();
+    assert_eq!((&done.report, done.chain), (report, Some(pair.chain_pem)));
+    let unknown = folder.manage(&show("other.example")).await.unwrap_err();
+    assert!(matches!(unknown, ManageError::Unknown(_)), "{unknown}");
+    let export = CertTask::Export("shop".into());
+    let refused = folder.manage(&export).await.unwrap_err();
+    assert!(matches!(refused, ManageError::Unsupported), "{refused}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use cirrus_core::Timestamp;
 use cirrus_core::downstream::{Certificate, ServerName};
 use rustls::crypto::aws_lc_rs;
@@ -160,6 +162,21 @@ impl Loaded {
             _ => None,
         }
     }
+}
+
+/// A chain as PEM.
+pub(crate) fn chain_pem(chain: &[CertificateDer<'_>]) -> String {
+    let mut text = String::new();
+    for der in chain {
+        text += "-----BEGIN CERTIFICATE-----\n";
+        for line in BASE64_STANDARD.encode(der).as_bytes().chunks(64) {
+            // Base64 is ASCII.
+            text.extend(line.iter().map(|byte| char::from(*byte)));
+            text.push('\n');
+        }
+        text += "-----END CERTIFICATE-----\n";
+    }
+    text
 }
 
 fn links(chain: &[u8]) -> Result<Vec<Link>, PemError> {

@@ -7,6 +7,8 @@ mod cluster;
 mod dns;
 mod edge;
 mod issue;
+mod manage;
+mod mock;
 mod suite;
 
 use std::time::Duration;

@@ -17,6 +17,7 @@ pub(super) fn acme(config: Option<&AcmeConfig>, faults: &mut Faults) {
     for (index, one) in config.certificate.iter().enumerate() {
         certificate(config, one, &format!("{AT}.certificate[{index}]"), faults);
     }
+    unique(config, faults);
     for (index, one) in config.authority.iter().enumerate() {
         let at = format!("{AT}.authority[{index}]");
         if one.name.is_empty() {
@@ -90,6 +91,19 @@ fn certificate(config: &AcmeConfig, one: &AcmeCertificateConfig, at: &str, fault
     }
 }
 
+/// What is stored under a name can be only one of them.
+fn unique(config: &AcmeConfig, faults: &mut Faults) {
+    let mut seen = std::collections::HashSet::new();
+    for (index, one) in config.certificate.iter().enumerate() {
+        let first = one.names.first().map(|name| name.to_ascii_lowercase());
+        if let Some(first) = first.filter(|first| !seen.insert(first.clone())) {
+            let at = format!("{AT}.certificate[{index}].names");
+            let message = "another certificate has the same first name: put all names into one";
+            faults.error(at, Some(first), message.to_owned());
+        }
+    }
+}
+
 fn dns(dns: &AcmeDnsConfig, faults: &mut Faults) {
     let at = format!("{AT}.dns");
     let ways = [
@@ -127,5 +141,72 @@ fn on_demand(config: &AcmeConfig, faults: &mut Faults) {
     }
     if config.challenge == AcmeChallenge::Dns01 && config.dns.is_none() {
         faults.error(&at, None, format!("`dns-01` needs `[{AT}.dns]`"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "agree_to_terms = true\ncertificate = [{ names = [\"a.example\"] }]\n";
+
+    /// The places of what is wrong with `[certificates.acme]`.
+    fn faults(text: &str) -> Vec<String> {
+        let config: AcmeConfig = toml::from_str(text).unwrap();
+        let mut faults = Faults::default();
+        acme(Some(&config), &mut faults);
+        let places = faults.iter().map(|fault| fault.path.to_string());
+        places
+            .map(|place| place.trim_start_matches("certificates.acme.").to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn each_fault_has_its_place() {
+        assert_eq!(faults(GOOD), [""; 0]);
+        for (wrong, place) in [
+            ("in_flight = 0", "in_flight"),
+            ("in_flight = 101", "in_flight"),
+            ("memory = 0", "memory"),
+            ("renew_before = \"59m\"", "renew_before"),
+            ("redis = {}", "redis.url"),
+            ("dns = {}", "dns"),
+            ("dns = { script = \"a\", acme_dns = \"http://a\" }", "dns"),
+            ("dns = { script = \"a\", key = \"k\" }", "dns.key"),
+            (
+                "dns = { script = \"a\", algorithm = \"md5\" }",
+                "dns.algorithm",
+            ),
+            ("on_demand = {}", "on_demand"),
+            (
+                "authority = [{ name = \"a\", url = \"http://a\" }]",
+                "authority[0].url",
+            ),
+            ("authority = [{ url = \"https://a\" }]", "authority[0].name"),
+            (
+                "authority = [{ name = \"a\", url = \"https://a\", binding_id = \"b\" }]",
+                "authority[0].binding_id",
+            ),
+        ] {
+            assert_eq!(faults(&format!("{GOOD}{wrong}")), [place], "{wrong}");
+        }
+        assert_eq!(faults(""), ["agree_to_terms"]);
+    }
+
+    #[test]
+    fn names_are_those_that_authorities_give() {
+        let of = |names: &str| {
+            let certificate = format!("certificate = [{names}]");
+            faults(&format!("agree_to_terms = true\n{certificate}"))
+        };
+        let at = |index: usize| format!("certificate[{index}].names");
+        assert_eq!(of("{ names = [] }"), [at(0)]);
+        assert_eq!(of("{ names = [\"a b\"] }"), [at(0)]);
+        assert_eq!(of("{ names = [\"10.0.0.1\"] }"), [at(0)]);
+        assert_eq!(of("{ names = [\"*.a.example\"] }"), [at(0)], "by HTTP-01");
+        let by_dns = "{ names = [\"*.a.example\"], challenge = \"dns-01\" }";
+        assert_eq!(of(by_dns), [at(0)], "nobody writes the record");
+        let twice = "{ names = [\"a.example\"] }, { names = [\"A.example\", \"b.example\"] }";
+        assert_eq!(of(twice), [at(1)]);
     }
 }

@@ -56,8 +56,9 @@ impl Auth {
         let owner = self.owner(headers);
         let changes = action.changes_something();
         let is_needed = changes || (!self.is_local && !action.is_health());
+        let is_trusted = self.is_open && self.is_local && !action.is_secret();
         match owner {
-            None if is_needed && !(self.is_open && self.is_local) => return Err(self.refusal()),
+            None if is_needed && !is_trusted => return Err(self.refusal(action)),
             _ => {}
         }
         if changes && matches!(action, Action::Number(_)) {
@@ -91,7 +92,13 @@ impl Auth {
         })
     }
 
-    fn refusal(&self) -> Problem {
+    fn refusal(&self, action: Action) -> Problem {
+        if self.tokens.is_empty() && action.is_secret() {
+            return Problem::new(
+                StatusCode::FORBIDDEN,
+                "this needs a token, even where `open = true`: give `[admin] tokens = { NAME = \"sha256:…\" }` instead",
+            );
+        }
         if self.tokens.is_empty() {
             return Problem::new(
                 StatusCode::FORBIDDEN,
@@ -152,7 +159,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let method = match action {
-            Action::Purge | Action::Prefetch => Method::POST,
+            Action::Purge | Action::Prefetch | Action::CertificateExport => Method::POST,
             Action::PrefetchCancel => Method::DELETE,
             _ => Method::GET,
         };
@@ -240,6 +247,15 @@ mod tests {
             asked(&auth, Action::Purge, &[JSON, ("host", "evil.example")]),
             Err(421)
         );
+    }
+
+    #[test]
+    fn private_keys_need_a_token_even_where_nothing_else_does() {
+        let auth = auth(&format!("address = \"127.0.0.1:1\"\nopen = true\n{TOKENS}"));
+        let export = Action::CertificateExport;
+        assert!(asked(&auth, Action::Purge, &[JSON]).is_ok());
+        assert_eq!(asked(&auth, export, &[JSON]), Err(401));
+        assert!(asked(&auth, export, &[JSON, RIGHT]).is_ok());
     }
 
     #[test]

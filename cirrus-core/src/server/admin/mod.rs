@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod cache;
+mod certificates;
 mod clusters;
 mod numbered;
 mod prefetch;
@@ -51,6 +52,7 @@ pub(crate) struct State {
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) status: Arc<Status>,
     pub(crate) prefetches: Prefetches,
+    certificates: certificates::Jobs,
     auth: Auth,
     /// The service that is changed by number.
     legacy: Option<String>,
@@ -76,6 +78,7 @@ impl State {
             workers,
             status,
             prefetches,
+            certificates: certificates::Jobs::default(),
             auth,
             legacy,
             drain,
@@ -117,6 +120,20 @@ impl State {
             Action::Cache => self.cache(),
             Action::Lookup => self.lookup(head.uri.query()).await,
             Action::Purge => self.purge(&request::read(body).await?, &who).await,
+            Action::Certificates => self.certificates(head.uri.query()),
+            Action::Certificate => self.certificate(id).await,
+            Action::CertificateJob => self.certificate_job(id),
+            Action::CertificateIssue => self.certificate_issue(&request::read(body).await?, &who),
+            Action::CertificateRenew => self.certificate_renew(&request::read(body).await?, &who),
+            Action::CertificateRevoke => self.certificate_revoke(&request::read(body).await?, &who),
+            Action::CertificateImport => {
+                let body = request::read(body).await?;
+                self.certificate_import(&body, &who).await
+            }
+            Action::CertificateExport => {
+                let body = request::read(body).await?;
+                self.certificate_export(&body, &who).await
+            }
             Action::Registry => self.registry_services(),
             Action::RegistryRead => self.registry_read(id),
             Action::RegistryPut => {

@@ -24,6 +24,14 @@ pub(super) enum Action {
     Prefetch,
     PrefetchState,
     PrefetchCancel,
+    Certificates,
+    Certificate,
+    CertificateJob,
+    CertificateIssue,
+    CertificateRenew,
+    CertificateRevoke,
+    CertificateImport,
+    CertificateExport,
     Registry,
     RegistryRead,
     RegistryPut,
@@ -61,6 +69,32 @@ const ROUTES: &[(&str, Methods)] = &[
             ("DELETE", Action::PrefetchCancel),
         ],
     ),
+    ("/api/v1/certificates", &[("GET", Action::Certificates)]),
+    (
+        "/api/v1/certificates/issue",
+        &[("POST", Action::CertificateIssue)],
+    ),
+    (
+        "/api/v1/certificates/renew",
+        &[("POST", Action::CertificateRenew)],
+    ),
+    (
+        "/api/v1/certificates/revoke",
+        &[("POST", Action::CertificateRevoke)],
+    ),
+    (
+        "/api/v1/certificates/import",
+        &[("POST", Action::CertificateImport)],
+    ),
+    (
+        "/api/v1/certificates/export",
+        &[("POST", Action::CertificateExport)],
+    ),
+    (
+        "/api/v1/certificates/jobs/{id}",
+        &[("GET", Action::CertificateJob)],
+    ),
+    ("/api/v1/certificates/{id}", &[("GET", Action::Certificate)]),
     ("/api/v1/registry", &[("GET", Action::Registry)]),
     (
         "/api/v1/registry/{path}",
@@ -140,9 +174,16 @@ impl Action {
         matches!(self, Self::Health | Self::Ready)
     }
 
+    /// What even those need a token for who trust every program on the machine: it can give private keys away.
+    pub(super) fn is_secret(self) -> bool {
+        matches!(self, Self::CertificateExport)
+    }
+
     pub(super) fn changes_something(self) -> bool {
         match self {
             Self::Purge | Self::Prefetch | Self::PrefetchCancel => true,
+            Self::CertificateIssue | Self::CertificateRenew | Self::CertificateRevoke => true,
+            Self::CertificateImport | Self::CertificateExport => true,
             Self::RegistryPut | Self::RegistryDelete => true,
             Self::Number(verb) => verb != Verb::Get,
             _ => false,

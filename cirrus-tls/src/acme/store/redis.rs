@@ -1,6 +1,7 @@
 //! A Redis server, for many nodes.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,8 @@ use super::{CertStore, Lease, Slot, StoreError};
 /// It connects when it is first asked, and again whenever the connection is lost.
 pub struct RedisStore {
     client: Client,
-    connection: ConnectionManager,
+    /// Made when it is first needed: that takes a runtime, which whoever opens the store may not have yet.
+    connection: OnceLock<ConnectionManager>,
     prefix: String,
     listener: Mutex<Option<PubSub>>,
     scripts: Scripts,
@@ -65,22 +67,16 @@ return 1";
 // === impl RedisStore ===
 
 impl RedisStore {
-    /// At this URL, under keys that begin with `prefix`, usually `cdn:`. Needs a runtime; connects later.
+    /// At this URL, under keys that begin with `prefix`, usually `cdn:`. Connects later.
     ///
     /// # Errors
     ///
-    /// The URL is none, or TLS cannot be set up.
+    /// The URL is none.
     pub fn new(url: &str, prefix: impl Into<String>) -> Result<Self, StoreError> {
         let client = Client::open(url).map_err(StoreError::unavailable)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(LIMIT))
-            .set_response_timeout(Some(LIMIT))
-            .set_number_of_retries(1);
-        let connection = ConnectionManager::new_lazy_with_config(client.clone(), config)
-            .map_err(StoreError::unavailable)?;
         Ok(Self {
             client,
-            connection,
+            connection: OnceLock::new(),
             prefix: prefix.into(),
             listener: Mutex::default(),
             scripts: Scripts {
@@ -112,8 +108,22 @@ impl RedisStore {
         format!("{}cert:dirty", self.prefix)
     }
 
+    fn connection(&self) -> Result<ConnectionManager, StoreError> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection.clone());
+        }
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(LIMIT))
+            .set_response_timeout(Some(LIMIT))
+            .set_number_of_retries(1);
+        let made = ConnectionManager::new_lazy_with_config(self.client.clone(), config);
+        let made = made.map_err(StoreError::unavailable)?;
+        // Somebody else may have been faster: then that one is used.
+        Ok(self.connection.get_or_init(|| made).clone())
+    }
+
     async fn command<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         let answer = timeout(LIMIT * 2, command.query_async(&mut connection)).await;
         let answer = answer.map_err(|_| too_slow())?;
         answer.map_err(StoreError::unavailable)
@@ -123,7 +133,7 @@ impl RedisStore {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection()?;
         let answer = timeout(LIMIT * 2, script.invoke_async(&mut connection)).await;
         let answer = answer.map_err(|_| too_slow())?;
         answer.map_err(StoreError::unavailable)
