@@ -87,6 +87,7 @@ impl DiscoveryFixture for Fixture {
 }
 
 cirrus_core::testing::discovery_suite!(|| Fixture::start());
+cirrus_core::testing::rolling_suite!(|| Fixture::start());
 
 // === what becomes of it ===
 

@@ -96,11 +96,13 @@ impl DiscoveryFixture for Fixture {
 mod in_a_hash {
     use super::*;
     cirrus_core::testing::discovery_suite!(|| Fixture::of("hash"));
+    cirrus_core::testing::rolling_suite!(|| Fixture::of("hash"));
 }
 
 mod in_a_set {
     use super::*;
     cirrus_core::testing::discovery_suite!(|| Fixture::of("set"));
+    cirrus_core::testing::rolling_suite!(|| Fixture::of("set"));
 }
 
 // === what becomes of it ===
