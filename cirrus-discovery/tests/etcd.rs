@@ -11,6 +11,7 @@ use cirrus_core::testing::certs::Authority;
 use cirrus_core::testing::discovery_suite::DiscoveryFixture;
 use cirrus_core::testing::ports;
 use cirrus_core::testing::process::EtcdServer;
+use cirrus_core::testing::rolling_suite::{Told, trouble};
 use cirrus_core::{BoxError, Updates};
 use cirrus_discovery::etcd::{Builder, Etcd};
 use futures_util::StreamExt;
@@ -88,6 +89,17 @@ impl DiscoveryFixture for Fixture {
 
 cirrus_core::testing::discovery_suite!(|| Fixture::start());
 cirrus_core::testing::rolling_suite!(|| Fixture::start());
+
+#[tokio::test]
+async fn clients_do_not_notice_that_it_stands_still() {
+    trouble(
+        Fixture::start(),
+        Told::Nothing,
+        async |fixture| fixture.server.pause(),
+        async |fixture| fixture.server.resume(),
+    )
+    .await;
+}
 
 // === what becomes of it ===
 

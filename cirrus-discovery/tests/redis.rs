@@ -12,6 +12,7 @@ use cirrus_core::testing::certs::Authority;
 use cirrus_core::testing::discovery_suite::DiscoveryFixture;
 use cirrus_core::testing::ports;
 use cirrus_core::testing::process::RedisServer;
+use cirrus_core::testing::rolling_suite::{Told, trouble};
 use cirrus_core::{BoxError, Updates};
 use cirrus_discovery::redis::{Builder, Redis};
 use futures_util::StreamExt;
@@ -103,6 +104,30 @@ mod in_a_set {
     use super::*;
     cirrus_core::testing::discovery_suite!(|| Fixture::of("set"));
     cirrus_core::testing::rolling_suite!(|| Fixture::of("set"));
+}
+
+// === what clients notice of it ===
+
+#[tokio::test]
+async fn clients_do_not_notice_that_it_stands_still() {
+    trouble(
+        Fixture::of("hash"),
+        Told::Error,
+        async |fixture| fixture.server.pause(),
+        async |fixture| fixture.server.resume(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn clients_do_not_notice_that_it_was_emptied() {
+    trouble(
+        Fixture::of("hash"),
+        Told::Error,
+        async |fixture| assert_eq!(fixture.server.ask(&["FLUSHALL"]), "+OK"),
+        async |_| {},
+    )
+    .await;
 }
 
 // === what becomes of it ===
